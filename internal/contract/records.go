@@ -1,0 +1,111 @@
+package contract
+
+// The lines of the JSONL files that stages exchange.
+
+// IndexLine is one sample of a set (index.jsonl). Lines are ordered by sampleID.
+type IndexLine struct {
+	// SampleID is the sample's key (see SampleKey) inside runs, any unique key elsewhere.
+	SampleID string `json:"sampleID"`
+	PromptID string `json:"promptID"`
+	Seed     uint64 `json:"seed"`
+	// Video names the video directly (videos that users bring). Without it the sample's sidecar does.
+	Video *Artifact `json:"video,omitempty"`
+}
+
+// Sidecar is written last, create-if-absent, at SidecarKey(sampleID), and says what the sample is.
+type Sidecar struct {
+	SampleID string   `json:"sampleID"`
+	PromptID string   `json:"promptID"`
+	Seed     uint64   `json:"seed"`
+	Sampling Sampling `json:"sampling"`
+	// Video and Latent are files at keys unique to the pod that wrote them.
+	Video  File  `json:"video"`
+	Latent *File `json:"latent,omitempty"`
+	// Width, Height in pixels; FrameCount of the video.
+	Width      int `json:"width"`
+	Height     int `json:"height"`
+	FrameCount int `json:"frameCount"`
+	// Provenance that does not enter the key: image, device, backend.
+	Provenance map[string]string `json:"provenance,omitempty"`
+}
+
+// Statuses of a track line and of a score line.
+const (
+	StatusTracked = "Tracked"
+	StatusScored  = "Scored"
+	StatusInvalid = "Invalid"
+	StatusMissing = "Missing"
+)
+
+// Reasons why a sample is INVALID.
+const (
+	ReasonNoVideo                = "NoVideo"
+	ReasonTooManyRedundantFrames = "TooManyRedundantFrames"
+	ReasonTooFewValidFrames      = "TooFewValidFrames"
+	ReasonNoStableRun            = "NoStableRun"
+	ReasonTooFewUsableFrames     = "TooFewUsableFrames"
+)
+
+// Box is [left, top, right, bottom] in pixels, y pointing down.
+type Box [4]float64
+
+// TrackLine is one sample of tracks/part-<shard>.jsonl.
+type TrackLine struct {
+	SampleID   string       `json:"sampleID"`
+	PromptID   string       `json:"promptID"`
+	Seed       uint64       `json:"seed"`
+	Width      int          `json:"width"`
+	Height     int          `json:"height"`
+	FrameCount int          `json:"frameCount"`
+	Status     string       `json:"status"`
+	Reason     string       `json:"reason"`
+	Frames     []TrackFrame `json:"frames"`
+}
+
+// TrackFrame holds the boxes of one frame; a role without a box is absent.
+type TrackFrame struct {
+	Index   int  `json:"index"`
+	Subject *Box `json:"subject,omitempty"`
+	Object  *Box `json:"object,omitempty"`
+}
+
+// ScoreLine is one sample of scores.jsonl. Score and Terms are absent unless Status is Scored.
+type ScoreLine struct {
+	SampleID     string   `json:"sampleID"`
+	PromptID     string   `json:"promptID"`
+	Seed         uint64   `json:"seed"`
+	Status       string   `json:"status"`
+	Reason       string   `json:"reason"`
+	Score        *float64 `json:"score,omitempty"`
+	Terms        *Terms   `json:"terms,omitempty"`
+	UsableFrames int      `json:"usableFrames"`
+}
+
+// Terms of the DSR-Score.
+type Terms struct {
+	Initial    float64 `json:"initial"`
+	InitialGap float64 `json:"initialGap"`
+	Final      float64 `json:"final"`
+	FinalGap   float64 `json:"finalGap"`
+}
+
+// PairLine is one preference pair of pairs.jsonl.
+type PairLine struct {
+	PromptID    string  `json:"promptID"`
+	Iteration   int     `json:"iteration"`
+	Winner      string  `json:"winner"` // sampleID
+	Loser       string  `json:"loser"`  // sampleID
+	WinnerScore float64 `json:"winnerScore"`
+	LoserScore  float64 `json:"loserScore"`
+}
+
+// PromptLine is one prompt of prompts.jsonl.
+type PromptLine struct {
+	PromptID string `json:"promptID"`
+	// Type is one of LR LT RL RT TL TR: initial and final relation.
+	Type    string `json:"type"`
+	Subject string `json:"subject"`
+	Object  string `json:"object"`
+	Scene   string `json:"scene,omitempty"`
+	Prompt  string `json:"prompt"`
+}
