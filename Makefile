@@ -7,11 +7,14 @@ MAKEFLAGS   += --no-print-directory
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatialalign
 
-# Tools are pinned by hack/tools/*/go.mod and built once per digest of that module, outside the checkout, so that
-# clones share them and a changed pin rebuilds exactly the tools it concerns.
-tool-dir = $(CACHE)/tools/$(1)-$(shell cat hack/tools/$(1)/*.go hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum 2>/dev/null | sha256sum | cut -c1-16)
+# Each tool is pinned by a module of its own, hack/tools/<tool>/go.mod, and built once per digest of that module and Go
+# version, outside the checkout: clones share the binary, and a changed pin rebuilds only the tool it concerns.
+GO_VERSION := $(shell go env GOVERSION)
+tool = $(CACHE)/tools/$(1)-$(shell { echo $(GO_VERSION); cat hack/tools/$(1)/go.*; } | sha256sum | cut -c1-16)/$(1)
 
-CONTROLLER_GEN := $(call tool-dir,generate)/controller-gen
+CONTROLLER_GEN := $(call tool,controller-gen)
+GOLANGCI_LINT  := $(call tool,golangci-lint)
+GOTESTSUM      := $(call tool,gotestsum)
 
 ##@ General
 
@@ -32,8 +35,8 @@ manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs (config/crd/bases) and the c
 	@rm -f charts/spatialalign/crds/*.yaml
 	cp config/crd/bases/*.yaml charts/spatialalign/crds/
 
-##@ Tools
-
-$(CONTROLLER_GEN): export CGO_ENABLED = 0
-$(CONTROLLER_GEN):
-	go -C hack/tools/generate build -trimpath -ldflags '-s -w' -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+# The rule for every tool: its module names exactly one package with a `tool` line.
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM): export CGO_ENABLED = 0
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM):
+	@echo "building $(notdir $@) (once per version)"
+	go -C hack/tools/$(notdir $@) build -trimpath -ldflags '-s -w' -o $@ $$(cd hack/tools/$(notdir $@) && awk '$$1 == "tool" {print $$2}' go.mod)

@@ -1,4 +1,4 @@
-module github.com/spatialalign/operator/hack/tools/generate
+module github.com/spatialalign/operator/hack/tools/controller-gen
 
 go 1.26.0
 
