@@ -1,0 +1,20 @@
+package v1alpha1
+
+// Labels and annotations on the children of our kinds.
+const (
+	// LabelManaged stands on every Job and pod of ours; the operator caches no others.
+	LabelManaged = "alignment.spatialalign.dev/managed"
+	// LabelOwnerUID is the UID of the object that owns the child.
+	LabelOwnerUID = "alignment.spatialalign.dev/owner-uid"
+	// LabelRun is the name of the AlignmentRun at the top, where there is one.
+	LabelRun = "alignment.spatialalign.dev/run"
+	// LabelIteration, LabelStage and LabelAttempt place the child in its owner's plan.
+	LabelIteration = "alignment.spatialalign.dev/iteration"
+	LabelStage     = "alignment.spatialalign.dev/stage"
+	LabelAttempt   = "alignment.spatialalign.dev/attempt"
+
+	// AnnotationSpec carries the stage spec (JSON) on the pod template.
+	AnnotationSpec = "alignment.spatialalign.dev/spec"
+	// AnnotationSpecDigest is the digest of the child's spec, compared when a name already exists.
+	AnnotationSpecDigest = "alignment.spatialalign.dev/spec-digest"
+)

@@ -1,0 +1,127 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// PreferenceDatasetSpec says where the pairs come from.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.sources) != has(self.import)",message="exactly one of sources and import must be set"
+type PreferenceDatasetSpec struct {
+	// runtimeRef names the AlignmentRuntime whose store holds scores and pairs.
+	// +required
+	RuntimeRef RuntimeReference `json:"runtimeRef,omitzero"`
+
+	// sources are ScoringBatches of the same namespace. Pairs are formed within a source, never across.
+	// +optional
+	// +listType=map
+	// +listMapKey=scoringBatch
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Sources []PairSource `json:"sources,omitempty"`
+
+	// import takes a pairs.jsonl of the store after checking every line.
+	// +optional
+	Import *ArtifactReference `json:"import,omitempty"`
+
+	// pairing rules for sources.
+	// +optional
+	// +default={}
+	Pairing PairingSpec `json:"pairing,omitempty"`
+
+	// retries is how many failed attempts are followed by another.
+	// +optional
+	// +default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	Retries *int32 `json:"retries,omitempty"`
+}
+
+// PairSource is the scores of one iteration.
+type PairSource struct {
+	// scoringBatch is the name of a ScoringBatch in the same namespace. The dataset waits until it is complete.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	ScoringBatch string `json:"scoringBatch,omitempty"`
+
+	// iteration that the samples belong to.
+	// +optional
+	// +default=0
+	// +kubebuilder:validation:Minimum=0
+	Iteration *int32 `json:"iteration,omitempty"`
+}
+
+// PreferenceDatasetStatus tells what the pairs are.
+type PreferenceDatasetStatus struct {
+	// conditions: Complete, Failed, Reconciling, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// observedGeneration is the generation of the spec that this status answers.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// phase in one word.
+	// +optional
+	Phase RunPhase `json:"phase,omitempty"`
+
+	// stages: Pair.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1
+	Stages []StageStatus `json:"stages,omitempty"`
+
+	// summary of the pairs.
+	// +optional
+	Summary *PairSummary `json:"summary,omitempty"`
+
+	// runtime is what the AlignmentRuntime said when the dataset was accepted.
+	// +optional
+	Runtime *RuntimeSnapshot `json:"runtime,omitempty"`
+}
+
+// PreferenceDataset is an immutable, digest-addressed set of winner/loser pairs.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=prefs,categories=alignment
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Pairs",type=integer,JSONPath=`.status.summary.pairs`
+// +kubebuilder:printcolumn:name="Prompts",type=integer,JSONPath=`.status.summary.usablePrompts`
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.summary.artifact.digest`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 63 characters: it becomes a label of the dataset's Job"
+// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec",message="spec is immutable; create a new PreferenceDataset"
+type PreferenceDataset struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what is wanted.
+	// +required
+	Spec PreferenceDatasetSpec `json:"spec,omitzero"`
+
+	// status is what is.
+	// +optional
+	Status PreferenceDatasetStatus `json:"status,omitzero"`
+}
+
+// PreferenceDatasetList is a list of PreferenceDatasets.
+//
+// +kubebuilder:object:root=true
+type PreferenceDatasetList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []PreferenceDataset `json:"items"`
+}

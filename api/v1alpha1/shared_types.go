@@ -1,0 +1,320 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Fraction is a decimal string in [0, 1], such as "0.7".
+//
+// +kubebuilder:validation:Pattern=`^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$`
+// +kubebuilder:validation:MaxLength=8
+type Fraction string
+
+// Decimal is a non-negative decimal string such as "0.001" or "5".
+//
+// +kubebuilder:validation:Pattern=`^[0-9]{1,6}(\.[0-9]{1,9})?$`
+// +kubebuilder:validation:MaxLength=16
+type Decimal string
+
+// ArtifactKey is a path under the store's root, never a URL: no "..", not absolute.
+//
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule="!self.split('/').exists(p, p == '.' || p == '..')",message="must not contain . or .. as a path element"
+type ArtifactKey string
+
+// Digest is "sha256:" and 64 hex digits.
+//
+// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+// +kubebuilder:validation:MinLength=71
+// +kubebuilder:validation:MaxLength=71
+type Digest string
+
+// RuntimeReference names a cluster-scoped AlignmentRuntime.
+type RuntimeReference struct {
+	// name of the AlignmentRuntime.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// ArtifactReference is a file in the store, pinned by digest.
+type ArtifactReference struct {
+	// key is the file's path under the store's root.
+	// +required
+	Key ArtifactKey `json:"key,omitempty"`
+
+	// digest of the file's content. Without it the file is taken as it is when first read.
+	// +optional
+	Digest Digest `json:"digest,omitempty"`
+}
+
+// ScoringSpec says when a sample counts.
+type ScoringSpec struct {
+	// minUsableFrames is the number of usable frames below which a sample is INVALID.
+	// +optional
+	// +default=20
+	// +kubebuilder:validation:Minimum=3
+	// +kubebuilder:validation:Maximum=10000
+	MinUsableFrames int32 `json:"minUsableFrames,omitempty"`
+
+	// maxInvalidFraction ends scoring as a failure, not as data, when more samples than that are INVALID.
+	// +optional
+	// +default="0.9"
+	MaxInvalidFraction Fraction `json:"maxInvalidFraction,omitempty"`
+}
+
+// PairingSpec says which samples win and which lose.
+//
+// +kubebuilder:validation:XValidation:rule="double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
+type PairingSpec struct {
+	// winnerThreshold is the DSR-Score from which a sample wins.
+	// +optional
+	// +default="0.7"
+	WinnerThreshold Fraction `json:"winnerThreshold,omitempty"`
+
+	// loserThreshold is the DSR-Score below which a sample loses.
+	// +optional
+	// +default="0.7"
+	LoserThreshold Fraction `json:"loserThreshold,omitempty"`
+}
+
+// StageState is how far a stage is.
+//
+// +kubebuilder:validation:Enum=Running;Succeeded;Failed
+type StageState string
+
+const (
+	// StageRunning means that an attempt's child exists and has not ended.
+	StageRunning StageState = "Running"
+	// StageSucceeded means that the result is recorded. It is final.
+	StageSucceeded StageState = "Succeeded"
+	// StageFailed means that the attempts are used up or a retry cannot help. It is final.
+	StageFailed StageState = "Failed"
+)
+
+// StageName names a stage within the plan of its owner.
+//
+// +kubebuilder:validation:Enum=Prepare;Sample;Score;Pair;Train;EvaluationPrepare;EvaluationSample;EvaluationScore;Track
+type StageName string
+
+// The stages of an AlignmentRun's iteration, in order, and those of the other kinds.
+const (
+	StagePrepare           StageName = "Prepare"
+	StageSample            StageName = "Sample"
+	StageScore             StageName = "Score"
+	StagePair              StageName = "Pair"
+	StageTrain             StageName = "Train"
+	StageEvaluationPrepare StageName = "EvaluationPrepare"
+	StageEvaluationSample  StageName = "EvaluationSample"
+	StageEvaluationScore   StageName = "EvaluationScore"
+	StageTrack             StageName = "Track"
+)
+
+// StageStatus is one stage's record. Once Succeeded it never changes.
+type StageStatus struct {
+	// name of the stage.
+	// +required
+	Name StageName `json:"name,omitempty"`
+
+	// state of the stage.
+	// +required
+	State StageState `json:"state,omitempty"`
+
+	// attempt that runs or ran last, from 0. Interruptions make attempts too.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Attempt *int32 `json:"attempt,omitempty"`
+
+	// failures counts the attempts that failed; more than spec.retries fail the stage.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Failures int32 `json:"failures,omitempty"`
+
+	// child is the name of the attempt's Job, ScoringBatch or PreferenceDataset.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Child string `json:"child,omitempty"`
+
+	// startTime is when the first attempt's child was created.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when the result was recorded.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// message holds the last lines of the last failure, or what a waiting pod says.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+
+	// outputs are the artifacts that later stages read. They are dropped when the iteration ends.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Outputs []NamedArtifact `json:"outputs,omitempty"`
+}
+
+// NamedArtifact is an output of a stage.
+type NamedArtifact struct {
+	// name of the output, as the stage contract names it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Name string `json:"name,omitempty"`
+
+	// key is the file's path under the store's root.
+	// +required
+	Key ArtifactKey `json:"key,omitempty"`
+
+	// digest of the file's content.
+	// +required
+	Digest Digest `json:"digest,omitempty"`
+}
+
+// ScoreSummary says what a set of samples scored.
+type ScoreSummary struct {
+	// total is the number of samples asked for.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Total *int64 `json:"total,omitempty"`
+
+	// scored is the number of samples with a DSR-Score.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Scored *int64 `json:"scored,omitempty"`
+
+	// invalid is the number of samples that the tracking rules reject.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Invalid *int64 `json:"invalid,omitempty"`
+
+	// missing is the number of samples without tracks.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Missing *int64 `json:"missing,omitempty"`
+
+	// meanScore over the scored samples; absent when there are none.
+	// +optional
+	MeanScore Fraction `json:"meanScore,omitempty"`
+
+	// accuracy at the thresholds 0.0 to 0.9: the fraction of all samples asked for that score at least that.
+	// +optional
+	// +listType=map
+	// +listMapKey=threshold
+	// +kubebuilder:validation:MaxItems=10
+	Accuracy []AccuracyAt `json:"accuracy,omitempty"`
+
+	// guards are the guard metrics from the tracks: a better score must not be bought with a worse video.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Guards []NamedMetric `json:"guards,omitempty"`
+
+	// scores is the scores.jsonl behind the numbers.
+	// +optional
+	Scores *ArtifactReference `json:"scores,omitempty"`
+}
+
+// AccuracyAt is the accuracy at one threshold.
+type AccuracyAt struct {
+	// threshold of the DSR-Score.
+	// +required
+	Threshold Fraction `json:"threshold,omitempty"`
+
+	// value is the fraction of all samples asked for that reach the threshold.
+	// +required
+	Value Fraction `json:"value,omitempty"`
+}
+
+// NamedMetric is a named decimal.
+type NamedMetric struct {
+	// name of the metric.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Name string `json:"name,omitempty"`
+
+	// value is a decimal.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Value string `json:"value,omitempty"`
+}
+
+// PairSummary says what pairing found.
+type PairSummary struct {
+	// pairs is the number of winner/loser pairs over all iterations used.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Pairs *int64 `json:"pairs,omitempty"`
+
+	// usablePrompts is the number of prompts with at least one pair.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	UsablePrompts *int64 `json:"usablePrompts,omitempty"`
+
+	// winners among the samples of the newest iteration.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Winners *int64 `json:"winners,omitempty"`
+
+	// losers among the samples of the newest iteration.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Losers *int64 `json:"losers,omitempty"`
+
+	// invalid or missing samples of the newest iteration; they neither win nor lose.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Invalid *int64 `json:"invalid,omitempty"`
+
+	// artifact is the pairs.jsonl; its digest is the dataset's identity.
+	// +optional
+	Artifact *ArtifactReference `json:"artifact,omitempty"`
+}
+
+// ProgressStatus is how far the running stage is. It is written at most every ten seconds.
+type ProgressStatus struct {
+	// iteration that runs; 0 is the baseline.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Iteration *int32 `json:"iteration,omitempty"`
+
+	// stage that runs.
+	// +optional
+	Stage StageName `json:"stage,omitempty"`
+
+	// percentage of the stage, as its pods report it.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Percentage *int32 `json:"percentage,omitempty"`
+
+	// estimatedRemainingSeconds of the stage, as its pods report it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	EstimatedRemainingSeconds *int64 `json:"estimatedRemainingSeconds,omitempty"`
+
+	// metrics that the stage reports while it runs, such as the loss.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Metrics []NamedMetric `json:"metrics,omitempty"`
+
+	// lastCheckpointTime is when the stage last saved its progress.
+	// +optional
+	LastCheckpointTime *metav1.Time `json:"lastCheckpointTime,omitempty"`
+
+	// lastUpdatedTime is when this was read.
+	// +optional
+	LastUpdatedTime *metav1.Time `json:"lastUpdatedTime,omitempty"`
+}
