@@ -146,6 +146,9 @@ func classify(source Source, t Thresholds) ([]group, Counts, error) {
 			return nil, counts, fmt.Errorf("sample %s occurs twice in iteration %d", s.ID, source.Iteration)
 		}
 		seen[s.ID] = true
+		if s.Status == Scored && !(s.Score >= 0 && s.Score <= 1) { // also true for NaN
+			return nil, counts, fmt.Errorf("sample %s has the score %v, which is outside [0, 1]", s.ID, s.Score)
+		}
 		g := groups[s.PromptID]
 		if g == nil {
 			g = &group{promptID: s.PromptID, iteration: source.Iteration}
