@@ -1,0 +1,106 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/contract"
+)
+
+// maxSidecar is the largest sidecar, in bytes.
+const maxSidecar = 64 << 10
+
+// ResolveSample reads the sidecar of a sample of an index and checks that it is one of that sample:
+// well-formed, of the same id, prompt and seed, and that its files exist with the right size (their
+// digests are checked by whoever reads them). IsMissing of package artifact tells a sample that is
+// not there yet, IsCorrupt one that is damaged and must be made again.
+func ResolveSample(ctx context.Context, store *artifact.Store, line contract.IndexLine) (*contract.Sidecar, error) {
+	key := contract.SidecarKey(line.SampleID)
+	data, err := store.ReadVerified(ctx, contract.Artifact{Key: key}, maxSidecar)
+	if err != nil {
+		return nil, err
+	}
+	sidecar := &contract.Sidecar{}
+	if err := artifact.DecodeStrict(data, sidecar); err != nil {
+		return nil, damaged(key, "not a sidecar: %w", err)
+	}
+	if err := checkSidecar(sidecar); err != nil {
+		return nil, damaged(key, "not a valid sidecar: %w", err)
+	}
+	if sidecar.SampleID != line.SampleID || sidecar.PromptID != line.PromptID || sidecar.Seed != line.Seed {
+		return nil, damaged(key, "it is of sample %s, prompt %s, seed %d; the index says %s, %s, %d",
+			sidecar.SampleID, sidecar.PromptID, sidecar.Seed, line.SampleID, line.PromptID, line.Seed)
+	}
+	for _, f := range sidecarFiles(sidecar) {
+		size, err := store.Size(ctx, f.Key)
+		if artifact.IsMissing(err) || (err == nil && size != f.Size) {
+			return nil, damaged(key, "its file %s is not there with %d bytes", f.Key, f.Size)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sidecar, nil
+}
+
+// CommitSample makes a sample official: the sidecar is written last, create-if-absent, so that the
+// first of several pods wins. It returns the sidecar that counts, which may be another pod's. One
+// that is damaged, or has no latent where this one does, is replaced.
+func CommitSample(ctx context.Context, store *artifact.Store, sidecar *contract.Sidecar) (*contract.Sidecar, error) {
+	key := contract.SidecarKey(sidecar.SampleID)
+	if err := checkSidecar(sidecar); err != nil {
+		return nil, fmt.Errorf("sidecar %s: %w", key, err)
+	}
+	data, err := json.Marshal(sidecar)
+	if err != nil {
+		return nil, fmt.Errorf("sidecar %s: %w", key, err)
+	}
+	committed, err := store.WriteIfAbsent(ctx, key, data)
+	if err != nil {
+		return nil, err
+	}
+	if committed {
+		return sidecar, nil
+	}
+	line := contract.IndexLine{SampleID: sidecar.SampleID, PromptID: sidecar.PromptID, Seed: sidecar.Seed}
+	winner, err := ResolveSample(ctx, store, line)
+	if err != nil && !artifact.IsCorrupt(err) {
+		return nil, err
+	}
+	if err == nil && (winner.Latent != nil || sidecar.Latent == nil) {
+		return winner, nil
+	}
+	if _, err := store.Write(ctx, key, bytes.NewReader(data)); err != nil {
+		return nil, err
+	}
+	return sidecar, nil
+}
+
+func sidecarFiles(s *contract.Sidecar) []contract.File {
+	if s.Latent == nil {
+		return []contract.File{s.Video}
+	}
+	return []contract.File{s.Video, *s.Latent}
+}
+
+func checkSidecar(s *contract.Sidecar) error {
+	if s.Width < 1 || s.Height < 1 || s.FrameCount < 1 {
+		return fmt.Errorf("width %d, height %d, frameCount %d: want at least 1 each", s.Width, s.Height, s.FrameCount)
+	}
+	for _, f := range sidecarFiles(s) {
+		if err := contract.ValidKey(f.Key); err != nil {
+			return err
+		}
+		if f.Size < 0 || !artifact.ValidDigest(f.Digest) {
+			return fmt.Errorf("file %s: size %d, digest %q are not valid", f.Key, f.Size, f.Digest)
+		}
+	}
+	return checkSampling("sampling", s.Sampling)
+}
+
+func damaged(key, format string, args ...any) error {
+	return &artifact.Error{Kind: artifact.Corrupt, Op: "resolve sample", Key: key, Err: fmt.Errorf(format, args...)}
+}
