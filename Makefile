@@ -4,6 +4,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS   += --no-print-directory
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spatialalign
 
@@ -15,12 +16,27 @@ tool = $(CACHE)/tools/$(1)-$(shell { echo $(GO_VERSION); cat hack/tools/$(1)/go.
 CONTROLLER_GEN := $(call tool,controller-gen)
 GOLANGCI_LINT  := $(call tool,golangci-lint)
 GOTESTSUM      := $(call tool,gotestsum)
+export GOTESTSUM
 
 ##@ General
 
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/spatialalign, bin/synthetic and bin/kubectl-align
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/spatialalign .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/synthetic ./worker/synthetic
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/kubectl-align ./cmd/kubectl-align
+
+.PHONY: demo
+demo: ## From nothing to an aligned model on a local Kubernetes, with a report
+	@hack/demo.sh
+
+.PHONY: clean
+clean: ## Remove what was built in this checkout (not the shared cache, not a running cluster)
+	rm -rf bin dist demo-report .local/test .local/lint-selftest
 
 ##@ Generated code
 
@@ -34,6 +50,55 @@ manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs (config/crd/bases) and the c
 	@mkdir -p charts/spatialalign/crds
 	@rm -f charts/spatialalign/crds/*.yaml
 	cp config/crd/bases/*.yaml charts/spatialalign/crds/
+
+.PHONY: synthetic-base
+synthetic-base: ## Train the synthetic runtime's embedded base weights again
+	go generate ./worker/synthetic/...
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the Go files and group their imports
+	$(GOLANGCI_LINT) fmt
+
+##@ Tests
+
+.PHONY: test
+test: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM) ## Run every test there is, and end with a table of them
+	@hack/test.sh
+
+.PHONY: verify
+verify: $(CONTROLLER_GEN) ## Check generated files, formatting, vet, go.mod and scripts
+	@CONTROLLER_GEN=$(CONTROLLER_GEN) hack/verify.sh
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint with the Kubernetes API linter, and prove that its rules bite
+	@GOLANGCI_LINT=$(GOLANGCI_LINT) hack/lint-selftest.sh
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: test-unit
+test-unit: $(GOTESTSUM) ## Run the unit tests under the race detector
+	@hack/gotest.sh unit -race -timeout 20m
+
+.PHONY: test-controls
+test-controls: $(GOTESTSUM) ## Run the synthetic runtime's learning experiments
+	@hack/gotest.sh controls -timeout 30m
+
+.PHONY: test-envtest
+test-envtest: $(GOTESTSUM) envtest-assets ## Run the tests against a real API server
+	@KUBEBUILDER_ASSETS=$(ENVTEST_ASSETS) hack/gotest.sh envtest -race -timeout 20m
+
+.PHONY: test-e2e
+test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, root)
+	@hack/e2e.sh
+
+.PHONY: bench
+bench: ## Run the Go benchmarks
+	go test -run '^$$' -bench . -benchmem $$(hack/packages.sh benchmark)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@hack/fuzz.sh
+
+-include hack/localcluster/cluster.mk
 
 # The rule for every tool: its module names exactly one package with a `tool` line.
 $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM): export CGO_ENABLED = 0

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Prints the packages of one part of the tests, one a line:
+#   unit      every package with tests but those of the parts below
+#   controls  the synthetic runtime's learning experiments: minutes of arithmetic, tenfold under the race detector
+#   envtest   packages whose tests start an API server: they say so by importing envtest, so nobody keeps a list
+#   benchmark, fuzz    folders that hold benchmarks, fuzz targets
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+controls='/worker/synthetic/controls$'
+
+# with_tests prints "<package> <yes if its tests link envtest>" for every package of the root module that has tests.
+with_tests() {
+  go list -e -test -f '{{.ImportPath}} {{range .Deps}}{{if eq . "sigs.k8s.io/controller-runtime/pkg/envtest"}}yes{{end}}{{end}}' ./... |
+    awk '$1 ~ /\.test$/ {sub(/\.test$/, "", $1); print $1, $2}'
+}
+
+# with_function prints the folders of test files that declare a function of this prefix.
+with_function() {
+  grep -rlE --include='*_test.go' --exclude-dir='.*' "^func $1[A-Z]" ./*/ | xargs -r -n1 dirname | sort -u
+}
+
+case "${1:-}" in
+  unit) with_tests | awk -v controls="$controls" '$2 != "yes" && $1 !~ controls {print $1}' ;;
+  controls) with_tests | awk -v controls="$controls" '$1 ~ controls {print $1}' ;;
+  envtest) with_tests | awk '$2 == "yes" {print $1}' ;;
+  benchmark) with_function Benchmark ;;
+  fuzz) with_function Fuzz ;;
+  *) echo "usage: hack/packages.sh unit|controls|envtest|benchmark|fuzz" >&2; exit 2 ;;
+esac
