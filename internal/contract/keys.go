@@ -68,6 +68,9 @@ func Hash64(parts ...string) uint64 {
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
+// TrackPart is the name, below the pod's own prefix, of the file with a track shard's lines.
+func TrackPart(shard int) string { return fmt.Sprintf("tracks/part-%d.jsonl", shard) }
+
 // Shard that the item at a position of the (hash-ordered) index belongs to. Completion is per item,
 // so a changed number of shards is harmless.
 func Shard(position, shards int) int { return position % shards }

@@ -60,6 +60,8 @@ type SampleSet struct {
 	SamplesPerPrompt int       `json:"samplesPerPrompt"`
 	Sampling         Sampling  `json:"sampling"`
 	Seeds            SeedRule  `json:"seeds"`
+	// KeepLatents is true for training sets: a sample that was stored without its latent counts as missing.
+	KeepLatents bool `json:"keepLatents,omitempty"`
 }
 
 // SeedRule says where a set's seeds come from: see Seed.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -96,7 +95,7 @@ func (p *Progress) snapshot() contract.Progress {
 		answer.EstimatedRemainingSeconds = int64(math.Ceil(perUnit * float64(p.total-p.done)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.metrics)) {
-		answer.Metrics = append(answer.Metrics, contract.Metric{Name: name, Value: strconv.FormatFloat(p.metrics[name], 'g', 6, 64)})
+		answer.Metrics = append(answer.Metrics, contract.Metric{Name: name, Value: decimal(p.metrics[name])})
 	}
 	if !p.lastCheckpoint.IsZero() {
 		answer.LastCheckpointTime = p.lastCheckpoint.UTC().Format(time.RFC3339)

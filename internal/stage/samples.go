@@ -46,6 +46,19 @@ func ResolveSample(ctx context.Context, store *artifact.Store, line contract.Ind
 	return sidecar, nil
 }
 
+// ResolveVideo says where the video of a line is: in the line itself for videos that users bring, in
+// the sample's sidecar otherwise.
+func ResolveVideo(ctx context.Context, store *artifact.Store, line contract.IndexLine) (contract.Artifact, error) {
+	if line.Video != nil {
+		return *line.Video, nil
+	}
+	sidecar, err := ResolveSample(ctx, store, line)
+	if err != nil {
+		return contract.Artifact{}, err
+	}
+	return contract.Artifact{Key: sidecar.Video.Key, Digest: sidecar.Video.Digest}, nil
+}
+
 // CommitSample makes a sample official: the sidecar is written last, create-if-absent, so that the
 // first of several pods wins. It returns the sidecar that counts, which may be another pod's. One
 // that is damaged, or has no latent where this one does, is replaced.

@@ -92,14 +92,29 @@ func (t *Task) Count(name string, n int64) {
 	t.manifest.Counts[name] = n
 }
 
-// Metric sets a decimal of the manifest and the termination message, and shows it in progress too.
-// The value must be finite.
-func (t *Task) Metric(name string, value float64) {
-	t.Progress.Metric(name, value)
+// Counts sets several counts.
+func (t *Task) Counts(counts map[string]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.manifest.Metrics[name] = strconv.FormatFloat(value, 'g', -1, 64)
+	maps.Copy(t.manifest.Counts, counts)
 }
+
+// Metric sets a decimal of the manifest and the termination message, with six digits, and shows it in
+// progress too. The value must be finite.
+func (t *Task) Metric(name string, value float64) {
+	t.Progress.Metric(name, value)
+	t.Metrics(map[string]string{name: decimal(value)})
+}
+
+// Metrics sets several metrics that are decimals already.
+func (t *Task) Metrics(decimals map[string]string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.Copy(t.manifest.Metrics, decimals)
+}
+
+// decimal has six digits: more would only show rounding errors.
+func decimal(value float64) string { return strconv.FormatFloat(value, 'g', 6, 64) }
 
 func (t *Task) newManifest() {
 	t.manifest = contract.Manifest{
