@@ -53,6 +53,7 @@ type VerifiedReader struct {
 	from   *blob.Reader
 	digest hash.Hash
 	size   int64
+	err    error // what Read ended with
 }
 
 // OpenVerified opens a file for streaming. The digest is known only at the end: Read returns io.EOF
@@ -80,18 +81,28 @@ func (r *VerifiedReader) Digest() string { return sum(r.digest) }
 
 // Read implements io.Reader.
 func (r *VerifiedReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
 	n, err := r.from.Read(p)
 	r.digest.Write(p[:n])
 	switch {
 	case err == nil:
 		return n, nil
 	case !errors.Is(err, io.EOF):
-		return n, wrap(r.ctx, "read", r.a.Key, err)
+		r.err = wrap(r.ctx, "read", r.a.Key, err)
 	case r.a.Digest != "" && r.Digest() != r.a.Digest:
-		return n, corrupt("read", r.a.Key, "its digest is %s, not %s: the file is truncated or was changed", r.Digest(), r.a.Digest)
+		r.err = corrupt("read", r.a.Key, "its digest is %s, not %s: the file is truncated or was changed", r.Digest(), r.a.Digest)
 	default:
-		return n, io.EOF
+		r.err = io.EOF
 	}
+	return n, r.err
+}
+
+// Finish reads what is left and returns nil exactly when the whole file was what its digest promises.
+func (r *VerifiedReader) Finish() error {
+	_, err := io.Copy(io.Discard, r)
+	return err
 }
 
 // Close implements io.Closer.
@@ -110,8 +121,7 @@ func (s *Store) Verify(ctx context.Context, f contract.File) error {
 	if r.Size() != f.Size {
 		return corrupt("verify", f.Key, "%d bytes, not %d: the file is truncated or was changed", r.Size(), f.Size)
 	}
-	_, err = io.Copy(io.Discard, r)
-	return err
+	return r.Finish()
 }
 
 // Size of a file in bytes; a Missing error when there is none.
