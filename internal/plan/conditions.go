@@ -1,0 +1,64 @@
+package plan
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// Ended reports whether an object's end is recorded. A terminal state is sticky.
+func Ended(conditions []metav1.Condition) bool {
+	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionComplete) ||
+		meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionFailed)
+}
+
+// conditions sets an object's conditions for one generation at one time.
+type conditions struct {
+	list       *[]metav1.Condition
+	generation int64
+	now        metav1.Time
+}
+
+func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(c.list, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: clip(message), ObservedGeneration: c.generation, LastTransitionTime: c.now,
+	})
+}
+
+// wait says that the object is not accepted yet.
+func (c conditions) wait(f *failure) {
+	c.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, f.reason, f.message)
+}
+
+// run says that the object is accepted and its stages run.
+func (c conditions) run() {
+	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonStagesRunning, "the spec is accepted; stages run")
+}
+
+// complete ends the object well.
+func (c conditions) complete(reason, message string) {
+	c.set(v1alpha1.ConditionComplete, metav1.ConditionTrue, reason, message)
+	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")
+}
+
+// fail ends the object badly.
+func (c conditions) fail(f *failure) {
+	c.set(v1alpha1.ConditionFailed, metav1.ConditionTrue, f.reason, f.message)
+	c.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, f.reason, f.message)
+	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")
+}
+
+// CreateRefused says, after the API server refused to create a child, what it said.
+func CreateRefused(list *[]metav1.Condition, generation int64, now metav1.Time, message string) {
+	conditions{list, generation, now}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
+}
+
+// clip keeps a message within what a condition may hold.
+func clip(s string) string {
+	const most = 4096
+	if len(s) > most {
+		return s[:most-3] + "..."
+	}
+	return s
+}

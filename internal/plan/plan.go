@@ -1,0 +1,72 @@
+// Package plan decides what happens next: Observed -> Next, a file per kind and one per policy.
+//
+// It is pure. It takes no client, no context and never reads the clock; it returns no error, because
+// bad input is a condition. The current stage is derived from recorded results and live children,
+// never from a phase. Planning twice from the same world changes nothing the second time.
+package plan
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// Object is a Kubernetes object to create or delete.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// Config is what the operator was started with.
+type Config struct {
+	Images jobs.Images
+	// ProgressInterval is how often running stages are looked at, and the least time between two
+	// status writes that carry nothing but progress.
+	ProgressInterval time.Duration
+}
+
+// Base is what every kind's plan observes.
+type Base struct {
+	Now    metav1.Time
+	Config Config
+	// Runtime is the AlignmentRuntime that the spec names; nil while it does not exist.
+	Runtime *v1alpha1.AlignmentRuntime
+	// Children are all live children of the object.
+	Children []Child
+}
+
+// Child is a live Job, ScoringBatch or PreferenceDataset that the object owns.
+type Child struct {
+	Object   Object
+	Place    jobs.Place
+	Deleting bool
+	Outcome  jobs.Outcome
+	// Progress that the child's pods report; nil when none could be read.
+	Progress *contract.Progress
+	// Batch and Dataset are set where the child is one; a Job has neither.
+	Batch   *v1alpha1.ScoringBatch
+	Dataset *v1alpha1.PreferenceDataset
+}
+
+// Next is what has to be done: create, delete, record, and when to look again.
+type Next[Status any] struct {
+	Create []Object
+	Delete []Object
+	Status Status
+	// Deferrable says that the status holds nothing yet that could not be derived again from the
+	// children, so that its write may wait for the next result or the next look at the progress.
+	Deferrable bool
+	// RequeueAfter is zero when only an event can change anything.
+	RequeueAfter time.Duration
+}
+
+// failure is why an object cannot go on.
+type failure struct {
+	reason  string
+	message string
+}

@@ -1,0 +1,49 @@
+package plan
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// progress of the furthest active child.
+func progress(now metav1.Time, active []*Child) *v1alpha1.ProgressStatus {
+	var furthest *Child
+	for _, c := range active {
+		if furthest == nil || c.Place.Iteration >= furthest.Place.Iteration {
+			furthest = c
+		}
+	}
+	if furthest == nil {
+		return nil
+	}
+	p := &v1alpha1.ProgressStatus{
+		Iteration: ptr.To(furthest.Place.Iteration), Stage: furthest.Place.Stage, Percentage: ptr.To(int32(0)), LastUpdatedTime: &now,
+	}
+	if furthest.Batch != nil {
+		fromBatch(p, furthest.Batch.Status.Progress)
+	}
+	reported := furthest.Progress
+	if reported == nil {
+		return p
+	}
+	p.Percentage = ptr.To(reported.ProgressPercentage)
+	p.EstimatedRemainingSeconds = ptr.To(reported.EstimatedRemainingSeconds)
+	for _, m := range reported.Metrics {
+		p.Metrics = append(p.Metrics, v1alpha1.NamedMetric{Name: m.Name, Value: m.Value})
+	}
+	if t, err := time.Parse(time.RFC3339, reported.LastCheckpointTime); err == nil {
+		p.LastCheckpointTime = &metav1.Time{Time: t}
+	}
+	return p
+}
+
+func fromBatch(p *v1alpha1.ProgressStatus, batch *v1alpha1.ProgressStatus) {
+	if batch == nil {
+		return
+	}
+	p.Percentage, p.EstimatedRemainingSeconds = batch.Percentage, batch.EstimatedRemainingSeconds
+}

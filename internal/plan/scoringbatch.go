@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"fmt"
+	"strconv"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// Parent is the run above a ScoringBatch or PreferenceDataset; nil for one that a user created alone.
+type Parent struct {
+	Name string
+	// Runtime is the run's snapshot, which its children go by.
+	Runtime *v1alpha1.RuntimeSnapshot
+}
+
+// snapshot is the parent's, where there is one, or the runtime's as it is now.
+func snapshot(b Base, parent *Parent, runtime, namespace string) (*v1alpha1.RuntimeSnapshot, *failure) {
+	if parent != nil && parent.Runtime != nil {
+		return parent.Runtime, nil
+	}
+	return accept(b, runtime, namespace)
+}
+
+func runName(parent *Parent) string {
+	if parent == nil {
+		return ""
+	}
+	return parent.Name
+}
+
+// ScoringBatch plans Track -> Score.
+func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
+	status := *batch.Status.DeepCopy()
+	cond := conditions{&status.Conditions, batch.Generation, b.Now}
+	if Ended(status.Conditions) {
+		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
+	}
+	status.ObservedGeneration = batch.Generation
+	if status.Runtime == nil {
+		taken, waiting := snapshot(b, parent, batch.Spec.RuntimeRef.Name, batch.Namespace)
+		if waiting != nil {
+			status.Phase = v1alpha1.PhasePending
+			cond.wait(waiting)
+			return Next[v1alpha1.ScoringBatchStatus]{Status: status}
+		}
+		status.Runtime = taken
+	}
+	cond.run()
+	status.Phase = v1alpha1.PhaseRunning
+
+	p := &batchPlan{b, batch, parent, &status}
+	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children}
+	tracked, _ := s.step(&status.Stages, 0, v1alpha1.StageTrack, p.track)
+	if tracked {
+		if _, child := s.step(&status.Stages, 0, v1alpha1.StageScore, p.score); child != nil {
+			status.Summary = scoreSummary(child.Outcome)
+			status.Phase, status.Progress = v1alpha1.PhaseSucceeded, nil
+			cond.complete(v1alpha1.ReasonScored, fmt.Sprintf("%d of %d samples scored", *status.Summary.Scored, *status.Summary.Total))
+			return Next[v1alpha1.ScoringBatchStatus]{Status: status}
+		}
+	}
+	if s.failed != nil {
+		status.Phase, status.Progress = v1alpha1.PhaseFailed, nil
+		cond.fail(s.failed)
+		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
+	}
+	if now := progress(b.Now, s.active); now != nil {
+		status.Progress = now
+	}
+	return Next[v1alpha1.ScoringBatchStatus]{
+		Status: status, Create: s.create, RequeueAfter: b.Config.ProgressInterval,
+		Deferrable: parent != nil && undisturbed(status.Stages),
+	}
+}
+
+// undisturbed says that the records hold nothing but first attempts, which the live children tell as well.
+func undisturbed(records []v1alpha1.StageStatus) bool {
+	for _, rec := range records {
+		if rec.Failures > 0 || *rec.Attempt > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+type batchPlan struct {
+	Base
+	batch  *v1alpha1.ScoringBatch
+	parent *Parent
+	status *v1alpha1.ScoringBatchStatus
+}
+
+func (p *batchPlan) track(place jobs.Place) Object {
+	d := p.status.Runtime.Spec.Detector
+	return p.job(place, contract.Spec{Stage: contract.Track, Track: &contract.TrackSpec{
+		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
+		Detector: contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision},
+	}})
+}
+
+func (p *batchPlan) score(place jobs.Place) Object {
+	tracks := stageRecord(p.status.Stages, v1alpha1.StageTrack)
+	spec := &contract.ScoreSpec{
+		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
+		MinUsableFrames: int(p.batch.Spec.Scoring.MinUsableFrames), MaxInvalidFraction: string(p.batch.Spec.Scoring.MaxInvalidFraction),
+	}
+	for shard := 0; ; shard++ {
+		manifest := output(tracks, "manifest/"+strconv.Itoa(shard))
+		if manifest.Key == "" {
+			break
+		}
+		spec.Tracks = append(spec.Tracks, manifest)
+	}
+	return p.job(place, contract.Spec{Stage: contract.Score, Score: spec})
+}
+
+func (p *batchPlan) job(place jobs.Place, spec contract.Spec) Object {
+	spec.ContractVersion = contract.Version
+	spec.Output = outputPrefix(p.batch.UID, place)
+	return jobs.Build(jobs.Work{
+		Owner: jobs.Owner{Kind: "ScoringBatch", Namespace: p.batch.Namespace, Name: p.batch.Name, UID: p.batch.UID, Run: runName(p.parent)},
+		Place: place, Spec: spec, Runtime: &p.status.Runtime.Spec, Images: p.Config.Images,
+	})
+}
