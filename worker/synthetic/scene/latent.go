@@ -1,0 +1,76 @@
+package scene
+
+// The size of a video and of its latent.
+const (
+	Frames, FrameWidth, FrameHeight = 24, 64, 48
+
+	KeyFrames  = 8
+	Channels   = 7 // of a sprite in a key frame: centre x and y, width, height, red, green, blue
+	keySize    = 2 * Channels
+	LatentSize = KeyFrames * keySize
+)
+
+// Sprite is what one role looks like in a frame. Pixels; colours in 0..1.
+type Sprite struct {
+	X, Y, Width, Height float32 // centre and size
+	R, G, B             float32
+}
+
+// Key is a key frame; frames between two are interpolated linearly.
+type Key struct{ Subject, Object Sprite }
+
+// offset and scale of each channel bring latents to about zero mean and unit variance.
+var (
+	offset = [Channels]float32{32, 30, 8, 8, 0.5, 0.5, 0.5}
+	scale  = [Channels]float32{14, 10, 4, 4, 0.5, 0.5, 0.5}
+)
+
+// Encode key frames as a latent.
+func Encode(dst []float32, keys *[KeyFrames]Key) {
+	for k := range keys {
+		keys[k].Subject.encode(dst[k*keySize:])
+		keys[k].Object.encode(dst[k*keySize+Channels:])
+	}
+}
+
+// Decode a latent's key frames.
+func Decode(latent []float32) *[KeyFrames]Key {
+	var keys [KeyFrames]Key
+	for k := range keys {
+		keys[k].Subject.decode(latent[k*keySize:])
+		keys[k].Object.decode(latent[k*keySize+Channels:])
+	}
+	return &keys
+}
+
+// At interpolates frame f of Frames.
+func At(keys *[KeyFrames]Key, f int) Key {
+	t := float32(f) * (KeyFrames - 1) / (Frames - 1)
+	k := min(int(t), KeyFrames-2)
+	t -= float32(k)
+	return Key{between(keys[k].Subject, keys[k+1].Subject, t), between(keys[k].Object, keys[k+1].Object, t)}
+}
+
+func (s *Sprite) channels() [Channels]*float32 {
+	return [Channels]*float32{&s.X, &s.Y, &s.Width, &s.Height, &s.R, &s.G, &s.B}
+}
+
+func (s *Sprite) encode(dst []float32) {
+	for i, c := range s.channels() {
+		dst[i] = (*c - offset[i]) / scale[i]
+	}
+}
+
+func (s *Sprite) decode(src []float32) {
+	for i, c := range s.channels() {
+		*c = src[i]*scale[i] + offset[i]
+	}
+}
+
+func between(a, b Sprite, t float32) (s Sprite) {
+	from, to := a.channels(), b.channels()
+	for i, c := range s.channels() {
+		*c = *from[i] + t*(*to[i]-*from[i])
+	}
+	return s
+}
