@@ -2,7 +2,6 @@ package dsr
 
 import (
 	"cmp"
-	"math"
 	"slices"
 )
 
@@ -28,36 +27,22 @@ func SortFrames(frames []Frame) {
 	}
 }
 
-// Usable reports whether the frame can be scored: both boxes are proper, both have a width, and the
-// mean width and the mean height of the two are not zero. (One of the heights may be.)
+// Usable reports whether the frame can be scored: both boxes are proper, both have a width (so their
+// mean width is not zero either), and the mean of their heights is not zero (one of them may be).
 func (f *Frame) Usable() bool {
 	s, o := &f.Subject, &f.Object
-	return s.proper() && o.proper() && s.width() > 0 && o.width() > 0 &&
-		(s.width()+o.width())/2 > 0 && (s.height()+o.height())/2 > 0
+	return s.proper() && o.proper() && s.width() > 0 && o.width() > 0 && (s.height()+o.height())/2 > 0
 }
 
 // proper refuses what no detector may report: coordinates that are not finite or beyond
 // MaxCoordinate, and boxes whose right is left of their left or whose bottom is above their top.
-func (b *Box) proper() bool {
-	for _, v := range b {
-		if !(math.Abs(v) <= MaxCoordinate) { // also true for NaN
-			return false
-		}
-	}
-	return b.width() >= 0 && b.height() >= 0
+func (b *Box) proper() bool { // every comparison with NaN is false
+	return -MaxCoordinate <= b[0] && b[0] <= b[2] && b[2] <= MaxCoordinate &&
+		-MaxCoordinate <= b[1] && b[1] <= b[3] && b[3] <= MaxCoordinate
 }
 
 func (b *Box) width() float64  { return b[2] - b[0] }
 func (b *Box) height() float64 { return b[3] - b[1] }
 func (b *Box) area() float64   { return b.width() * b.height() }
 
-// size is a length that stands for the box: the side of the square with its area.
-func (b *Box) size() float64 { return math.Sqrt(b.area()) }
-
 func (b *Box) centre() (x, y float64) { return (b[0] + b[2]) / 2, (b[1] + b[3]) / 2 }
-
-func distance(a, b *Box) float64 {
-	ax, ay := a.centre()
-	bx, by := b.centre()
-	return math.Hypot(ax-bx, ay-by)
-}

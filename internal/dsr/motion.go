@@ -1,9 +1,11 @@
 package dsr
 
+import "math"
+
 // Motion holds the guard metrics of one sample that its tracks alone tell: they catch a video that
 // reaches its relations by tearing the subject or the object about.
 //
-// A box counts when it is proper and has an area; its size is the square root of the area.
+// A box counts when it is proper and has an area (at least minArea); its size is the square root of the area.
 type Motion struct {
 	// SubjectJump is the subject's largest step between two successive boxes, per frame and relative
 	// to its size: |centre(k) - centre(j)| / (index(k) - index(j)) / mean(size(j), size(k)). At least
@@ -19,30 +21,53 @@ type Motion struct {
 
 // Measure computes the Motion of ordered frames. It allocates nothing.
 func Measure(frames []Frame) Motion {
-	var m Motion
 	var subject, object areaRange
-	var firstObject *Box
-	var previous *Frame
+	var before, origin place // the subject's last box, the object's first
+	var jump, drift float64  // squared, so that only their maxima need a square root
+	index := 0
 	for k := range frames {
 		f := &frames[k]
-		if s := &f.Subject; s.proper() && s.area() > 0 {
-			subject.add(s.area())
-			if previous != nil && f.Index > previous.Index {
-				step := distance(s, &previous.Subject) / float64(f.Index-previous.Index)
-				m.SubjectJump = max(m.SubjectJump, step/((s.size()+previous.Subject.size())/2))
+		if s, ok := placeOf(&f.Subject); ok {
+			subject.add(s.area)
+			if before.area > 0 && f.Index > index {
+				reach := float64(f.Index-index) * (s.size + before.size) / 2
+				jump = max(jump, squaredDistance(s, before)/(reach*reach))
 			}
-			previous = f
+			before, index = s, f.Index
 		}
-		if o := &f.Object; o.proper() && o.area() > 0 {
-			object.add(o.area())
-			if firstObject == nil {
-				firstObject = o
+		if o, ok := placeOf(&f.Object); ok {
+			object.add(o.area)
+			if origin.area == 0 {
+				origin = o
 			}
-			m.ObjectDrift = max(m.ObjectDrift, distance(o, firstObject)/firstObject.size())
+			drift = max(drift, squaredDistance(o, origin)/origin.area)
 		}
 	}
-	m.AreaRatio = min(subject.ratio(), object.ratio())
-	return m
+	return Motion{
+		SubjectJump: math.Sqrt(jump), ObjectDrift: math.Sqrt(drift),
+		AreaRatio: min(subject.ratio(), object.ratio()),
+	}
+}
+
+// minArea is the least area, in square pixels, that sizes are measured against.
+const minArea = 1e-6
+
+// place is the centre and the extent of a box that has an area.
+type place struct{ x, y, area, size float64 }
+
+func placeOf(b *Box) (p place, ok bool) {
+	if !b.proper() || b.area() < minArea {
+		return p, false
+	}
+	p.x, p.y = b.centre()
+	p.area = b.area()
+	p.size = math.Sqrt(p.area)
+	return p, true
+}
+
+func squaredDistance(a, b place) float64 {
+	dx, dy := a.x-b.x, a.y-b.y
+	return dx*dx + dy*dy
 }
 
 // areaRange is the smallest and the largest area seen.
