@@ -2,7 +2,6 @@ package jsonl
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 )
 
@@ -109,7 +108,13 @@ func (s *Scanner) Next(o *Object) bool {
 		s.fail("want a field name in double quotes, found %s", s.here())
 		return false
 	}
-	name := s.text()
+	field := o.Field + 1
+	if field >= len(o.shape.Names) || !s.skipName(o.shape.Names[field]) {
+		field = s.name(o.shape)
+	}
+	if s.err == nil && o.seen&(1<<field) != 0 {
+		s.fail("field %q is given twice", o.shape.Names[field])
+	}
 	if s.peek() != ':' {
 		s.fail("want : after a field name, found %s", s.here())
 	}
@@ -117,27 +122,34 @@ func (s *Scanner) Next(o *Object) bool {
 		return false
 	}
 	s.pos++
-	return s.enter(o, name)
+	o.Field = field
+	o.seen |= 1 << field
+	s.field = o.shape.Names[field]
+	return true
 }
 
-func (s *Scanner) enter(o *Object, name []byte) bool {
-	field := o.Field + 1 // mostly the fields come in the order of the shape
-	if field >= len(o.shape.Names) || string(name) != o.shape.Names[field] {
-		for field = 0; field < len(o.shape.Names) && string(name) != o.shape.Names[field]; field++ {
+// skipName skips a field name if it is the expected one: mostly fields come in the order of the shape.
+func (s *Scanner) skipName(name string) bool {
+	end := s.pos + 1 + len(name)
+	if end >= len(s.data) || s.data[end] != '"' || string(s.data[s.pos+1:end]) != name {
+		return false
+	}
+	s.pos = end + 1
+	return true
+}
+
+// name reads a field name and gives its position in the shape.
+func (s *Scanner) name(shape *Shape) int {
+	start := s.pos
+	text := s.text()
+	for field, name := range shape.Names {
+		if string(text) == name {
+			return field
 		}
 	}
-	switch {
-	case field == len(o.shape.Names):
-		s.fail("unknown field %q", name)
-	case o.seen&(1<<field) != 0:
-		s.fail("field %q is given twice", name)
-	default:
-		o.Field = field
-		o.seen |= 1 << field
-		s.field = o.shape.Names[field]
-		return true
-	}
-	return false
+	s.pos = start
+	s.fail("unknown field %q", text)
+	return 0
 }
 
 func (s *Scanner) close(o *Object) bool {
@@ -187,117 +199,6 @@ func (s *Scanner) Null() bool {
 		return true
 	}
 	return false
-}
-
-// Uint reads a whole number from 0 to limit, without point and exponent.
-func (s *Scanner) Uint(limit uint64) uint64 {
-	if s.err != nil {
-		return 0
-	}
-	s.peek()
-	start := s.pos
-	value, err := strconv.ParseUint(string(s.number()), 10, 64)
-	if err != nil || value > limit {
-		s.pos = start
-		s.Fail("want a whole number from 0 to %d", limit)
-		return 0
-	}
-	return value
-}
-
-// Float reads a number. It is the float64 nearest to the decimal text.
-func (s *Scanner) Float() float64 {
-	if s.err != nil {
-		return 0
-	}
-	s.peek()
-	start := s.pos
-	text := s.number()
-	if s.err != nil {
-		return 0
-	}
-	if value, ok := exactDecimal(text); ok {
-		return value
-	}
-	value, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || math.IsInf(value, 0) {
-		s.pos = start
-		s.Fail("%s is too large", text)
-	}
-	return value
-}
-
-// powers of ten that a float64 holds exactly.
-var powers = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
-
-// exactDecimal converts a decimal without exponent whose digits make a whole number of at most 15
-// digits: then that number and the power of ten are exact, and their quotient is rounded once.
-func exactDecimal(text []byte) (value float64, ok bool) {
-	if len(text) > 15 {
-		return 0, false
-	}
-	negative := text[0] == '-'
-	if negative {
-		text = text[1:]
-	}
-	mantissa, decimals := uint64(0), 0
-	for k, c := range text {
-		switch {
-		case c == '.':
-			decimals = len(text) - 1 - k
-		case c >= '0' && c <= '9':
-			mantissa = mantissa*10 + uint64(c-'0')
-		default:
-			return 0, false
-		}
-	}
-	value = float64(mantissa)
-	if decimals > 0 {
-		value /= powers[decimals]
-	}
-	if negative {
-		value = -value
-	}
-	return value, true
-}
-
-// number reads the text of a JSON number: -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?
-func (s *Scanner) number() []byte {
-	data, start := s.data, s.pos
-	pos := start
-	if pos < len(data) && data[pos] == '-' {
-		pos++
-	}
-	whole := pos
-	pos = skipDigits(data, pos)
-	ok := pos > whole && (data[whole] != '0' || pos == whole+1)
-	if ok && pos < len(data) && data[pos] == '.' {
-		point := pos + 1
-		pos = skipDigits(data, point)
-		ok = pos > point
-	}
-	if ok && pos < len(data) && (data[pos]|0x20) == 'e' {
-		pos++
-		if pos < len(data) && (data[pos] == '+' || data[pos] == '-') {
-			pos++
-		}
-		exponent := pos
-		pos = skipDigits(data, pos)
-		ok = pos > exponent
-	}
-	if !ok {
-		s.Fail("want a number, found %s", s.here())
-		return nil
-	}
-	s.pos = pos
-	return data[start:pos]
-}
-
-func skipDigits(data []byte, pos int) int {
-	for pos < len(data) && data[pos]-'0' <= 9 {
-		pos++
-	}
-	return pos
 }
 
 // peek skips white space and gives the next byte; 0, which no JSON text may hold there, at the end.
