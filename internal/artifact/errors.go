@@ -75,7 +75,9 @@ func wrap(ctx context.Context, op, key string, err error) error {
 	kind := Storage
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound:
-		kind = Missing
+		if !isCode(err, "NoSuchBucket") {
+			kind = Missing
+		}
 	case gcerrors.InvalidArgument:
 		kind = Corrupt
 	}
@@ -93,7 +95,10 @@ func checkKey(op, key string) error {
 }
 
 // isConflict reports whether S3 refused a conditional write because another one was under way.
-func isConflict(err error) bool {
+func isConflict(err error) bool { return isCode(err, "ConditionalRequestConflict") }
+
+// isCode reports whether S3 answered with an error code.
+func isCode(err error, code string) bool {
 	var api interface{ ErrorCode() string }
-	return errors.As(err, &api) && api.ErrorCode() == "ConditionalRequestConflict"
+	return errors.As(err, &api) && api.ErrorCode() == code
 }
