@@ -1,0 +1,86 @@
+{{/* name and fullname: the prefix of everything that the chart creates. */}}
+{{- define "spatialalign.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "spatialalign.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "spatialalign.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spatialalign.labels" -}}
+app.kubernetes.io/name: {{ include "spatialalign.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: spatialalign
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* operatorLabels select the operator's pods. */}}
+{{- define "spatialalign.operatorLabels" -}}
+app.kubernetes.io/name: {{ include "spatialalign.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "spatialalign.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (printf "%s-operator" (include "spatialalign.fullname" .)) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name must be set where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* image of a dict with repository, tag and digest. */}}
+{{- define "spatialalign.image" -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag }}{{- end -}}
+{{- end -}}
+
+{{/* namespacedRules are the operator's rights in the namespaces that it watches. */}}
+{{- define "spatialalign.namespacedRules" -}}
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [alignmentruns]
+  verbs: [get, list, watch]
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [scoringbatches, preferencedatasets]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [alignmentruns/status, scoringbatches/status, preferencedatasets/status]
+  verbs: [update]
+# Children block the deletion of their owner, which Kubernetes allows only to who may update the owner's finalizers.
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [alignmentruns/finalizers, scoringbatches/finalizers, preferencedatasets/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* clusterRules are those on what has no namespace. */}}
+{{- define "spatialalign.clusterRules" -}}
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [alignmentruntimes]
+  verbs: [get, list, watch]
+# Who asks for the metrics, and whether they may.
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end -}}
