@@ -84,8 +84,15 @@ func openS3(ctx context.Context, u *url.URL) (*Store, error) {
 			return nil, &Error{Kind: Misnamed, Op: "open store", Err: fmt.Errorf("URL %q: prefix: %w", u, err)}
 		}
 	}
+	// Our own digests cover every file; S3's newer checksums would only shut out older servers.
+	q := u.Query()
+	for _, name := range []string{"request_checksum_calculation", "response_checksum_validation"} {
+		if !q.Has(name) {
+			q.Set(name, "when_required")
+		}
+	}
 	opener := s3blob.URLOpener{}
-	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: u.RawQuery})
+	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: q.Encode()})
 	if err != nil {
 		return nil, &Error{Kind: Misnamed, Op: "open store", Err: err}
 	}
