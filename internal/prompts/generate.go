@@ -182,5 +182,16 @@ func withArticle(noun string) string {
 
 // shuffle orders by a hash of each element.
 func shuffle[T any](elements []T, hash func(T) uint64) {
-	slices.SortStableFunc(elements, func(a, b T) int { return cmp.Compare(hash(a), hash(b)) })
+	type hashed struct {
+		element T
+		hash    uint64
+	}
+	order := make([]hashed, len(elements))
+	for k, e := range elements {
+		order[k] = hashed{e, hash(e)}
+	}
+	slices.SortStableFunc(order, func(a, b hashed) int { return cmp.Compare(a.hash, b.hash) })
+	for k := range order {
+		elements[k] = order[k].element
+	}
 }
