@@ -17,7 +17,7 @@ with_tests() {
 
 # with_function prints the folders of test files that declare a function of this prefix.
 with_function() {
-  grep -rlE --include='*_test.go' --exclude-dir='.*' "^func $1[A-Z]" ./*/ | xargs -r -n1 dirname | sort -u
+  grep -rlE --include='*_test.go' --exclude-dir='.*' "^func $1[A-Z]" -- */ | xargs -r -n1 dirname | sort -u | sed 's|^|./|'
 }
 
 case "${1:-}" in
