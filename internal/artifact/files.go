@@ -84,6 +84,11 @@ func (r *VerifiedReader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
+	// A folder's files know nothing of the context.
+	if err := r.ctx.Err(); err != nil {
+		r.err = wrap(r.ctx, "read", r.a.Key, err)
+		return 0, r.err
+	}
 	n, err := r.from.Read(p)
 	r.digest.Write(p[:n])
 	switch {
