@@ -49,8 +49,13 @@ func (c conditions) fail(f *failure) {
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")
 }
 
-// CreateRefused says, after the API server refused to create a child, what it said.
-func CreateRefused(list *[]metav1.Condition, generation int64, now metav1.Time, message string) {
+// CreateRefused says, after the API server refused to create a child, what it said. before are the recorded
+// conditions: the same refusal again is no transition.
+func CreateRefused(list *[]metav1.Condition, before []metav1.Condition, generation int64, now metav1.Time, message string) {
+	was := meta.FindStatusCondition(before, v1alpha1.ConditionReconciling)
+	if was != nil && was.Status == metav1.ConditionTrue {
+		now = was.LastTransitionTime
+	}
 	conditions{list, generation, now}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
 }
 

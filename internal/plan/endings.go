@@ -87,13 +87,13 @@ func (r *runPlan) trim(k int32) {
 
 // pairing says whether iteration k's pairs end the run.
 func (r *runPlan) pairing(k int32) *ending {
-	p := r.record(k).Pairs
+	p, total := r.record(k).Pairs, *r.record(k).Samples.Total
 	winners, losers, invalid := *p.Winners, *p.Losers, *p.Invalid
 	counts := fmt.Sprintf("iteration %d: %d winners, %d losers, %d invalid or missing", k, winners, losers, invalid)
 	switch {
-	case winners == 0:
+	case losers+invalid == total:
 		return &ending{v1alpha1.ReasonCollapsed, "every sample loses or is invalid; " + counts, true}
-	case losers == 0:
+	case winners+invalid == total:
 		return &ending{v1alpha1.ReasonConverged, "every sample wins; " + counts, false}
 	case *p.Pairs == 0:
 		return &ending{v1alpha1.ReasonInsufficientPairs, "no prompt has both a winner and a loser; " + counts + "; more samplesPerPrompt may help", true}

@@ -53,6 +53,17 @@ type Child struct {
 	Dataset *v1alpha1.PreferenceDataset
 }
 
+func (c *Child) kind() string {
+	switch {
+	case c.Batch != nil:
+		return "ScoringBatch"
+	case c.Dataset != nil:
+		return "PreferenceDataset"
+	default:
+		return "Job"
+	}
+}
+
 // Next is what has to be done: create, delete, record, and when to look again.
 type Next[Status any] struct {
 	Create []Object

@@ -78,10 +78,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	if end != nil {
 		return r.end(end)
 	}
-	r.status.Progress = progress(r.Now, r.stages.active)
-	if r.status.Progress == nil && r.run.Status.Progress != nil {
-		r.status.Progress = r.run.Status.Progress
-	}
+	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Create: r.stages.create, RequeueAfter: r.Config.ProgressInterval}
 }
 

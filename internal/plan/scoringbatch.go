@@ -69,9 +69,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		cond.fail(s.failed)
 		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
-	if now := progress(b.Now, s.active); now != nil {
-		status.Progress = now
-	}
+	status.Progress = progress(b.Now, s.active, status.Progress)
 	return Next[v1alpha1.ScoringBatchStatus]{
 		Status: status, Create: s.create, RequeueAfter: b.Config.ProgressInterval,
 		Deferrable: parent != nil && undisturbed(status.Stages),

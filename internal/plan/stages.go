@@ -89,7 +89,7 @@ func (s *stages) fail(rec *v1alpha1.StageStatus, iteration int32, child *Child) 
 	s.failed = &failure{
 		reason: reason,
 		message: fmt.Sprintf("iteration %d, stage %s, after %d attempt(s), see %s %s: %s", iteration, rec.Name, rec.Failures,
-			child.Object.GetObjectKind().GroupVersionKind().Kind, rec.Child, rec.Message),
+			child.kind(), rec.Child, rec.Message),
 	}
 }
 

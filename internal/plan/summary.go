@@ -41,7 +41,8 @@ func scoreSummary(o jobs.Outcome) *v1alpha1.ScoreSummary {
 func pairSummary(o jobs.Outcome) *v1alpha1.PairSummary {
 	return &v1alpha1.PairSummary{
 		Pairs: ptr.To(o.Counts["pairs"]), UsablePrompts: ptr.To(o.Counts["usablePrompts"]),
-		Winners: ptr.To(o.Counts["winners"]), Losers: ptr.To(o.Counts["losers"]), Invalid: ptr.To(o.Counts["invalid"]),
+		Winners: ptr.To(o.Counts["latest/winners"]), Losers: ptr.To(o.Counts["latest/losers"]),
+		Invalid:  ptr.To(o.Counts["latest/invalid"] + o.Counts["latest/missing"]),
 		Artifact: reference(o.Outputs["pairs"]),
 	}
 }

@@ -1,0 +1,70 @@
+package controllers
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// announce emits the events that all kinds share: failed attempts and the end. What a run owns ends quietly: the run tells.
+func (e *Engine) announce(o client.Object, before, after ledger) {
+	for i, records := range after.stages {
+		for _, rec := range *records {
+			if rec.Failures > failures(before, i, rec.Name) {
+				e.Events.Eventf(o, nil, corev1.EventTypeWarning, v1alpha1.EventStageRetried, string(rec.Name),
+					"stage %s has failed %d time(s): %s", rec.Name, rec.Failures, short(rec.Message))
+			}
+		}
+	}
+	if metav1.GetControllerOf(o) != nil {
+		return
+	}
+	for kind, level := range map[string]string{v1alpha1.ConditionComplete: corev1.EventTypeNormal, v1alpha1.ConditionFailed: corev1.EventTypeWarning} {
+		c := meta.FindStatusCondition(*after.conditions, kind)
+		if c != nil && c.Status == metav1.ConditionTrue && !meta.IsStatusConditionTrue(*before.conditions, kind) {
+			e.Events.Eventf(o, nil, level, c.Reason, kind, "%s", short(c.Message))
+		}
+	}
+}
+
+func failures(l ledger, i int, stage v1alpha1.StageName) int32 {
+	if i < len(l.stages) {
+		for _, rec := range *l.stages[i] {
+			if rec.Name == stage {
+				return rec.Failures
+			}
+		}
+	}
+	return 0
+}
+
+// short keeps a message within what an event's note may hold.
+func short(s string) string {
+	const most = 1000
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// look reports whether it is time to read the progress of running pods.
+func (e *Engine) look(p *v1alpha1.ProgressStatus) bool {
+	return p == nil || p.LastUpdatedTime == nil || e.Clock.Since(p.LastUpdatedTime.Time) >= e.Config.ProgressInterval
+}
+
+// jobMoved passes the changes of a Job that a plan can depend on: it appears, ends, is being deleted, or is gone.
+func jobMoved() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(u event.UpdateEvent) bool {
+		before, ok := u.ObjectOld.(*batchv1.Job)
+		after, ok2 := u.ObjectNew.(*batchv1.Job)
+		return !ok || !ok2 || jobs.Finished(before) != jobs.Finished(after) ||
+			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+	}}
+}

@@ -1,0 +1,63 @@
+// Package controllers does all Kubernetes I/O: observe, execute, record. What to do is decided in
+// internal/plan. It never opens the artifact store and never reads a Secret.
+package controllers
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// Engine is what the controllers of all kinds share.
+type Engine struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server, before anything that could not be taken back.
+	Live client.Reader
+	// Events tells people.
+	Events events.EventRecorder
+	// Clock of the whole operator.
+	Clock clock.PassiveClock
+	// Config of all plans.
+	Config plan.Config
+	// Progress reads what running pods report.
+	Progress ProgressReader
+	// Workers is the number of objects of a kind that are reconciled at the same time.
+	Workers int
+}
+
+// base observes what every kind's plan needs.
+func (e *Engine) base(ctx context.Context, runtime string, children []plan.Child) (plan.Base, error) {
+	b := plan.Base{Now: metav1.NewTime(e.Clock.Now()), Config: e.Config, Children: children}
+	var r v1alpha1.AlignmentRuntime
+	err := e.Client.Get(ctx, client.ObjectKey{Name: runtime}, &r)
+	if err == nil {
+		b.Runtime = &r
+	}
+	return b, client.IgnoreNotFound(err)
+}
+
+// parent is the run above a child object; nil where there is none.
+func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, error) {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil || owner.Kind != "AlignmentRun" {
+		return nil, nil
+	}
+	key := client.ObjectKey{Namespace: o.GetNamespace(), Name: owner.Name}
+	var run v1alpha1.AlignmentRun
+	err := e.Client.Get(ctx, key, &run)
+	if err == nil && (run.UID != owner.UID || run.Status.Runtime == nil) {
+		// A run records its snapshot before it creates a child: the cache is behind.
+		err = e.Live.Get(ctx, key, &run)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &plan.Parent{Name: run.Name, Runtime: run.Status.Runtime}, nil
+}

@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// notCreated says of a child why it could not be created.
+type notCreated struct {
+	child string
+	err   error
+}
+
+// refused reports whether the API server understood the request and said no, so that trying again at once is of no use.
+func (n notCreated) refused() bool {
+	return apierrors.IsForbidden(n.err) || apierrors.IsInvalid(n.err) || apierrors.IsRequestEntityTooLargeError(n.err)
+}
+
+// execute creates and deletes children. Each is tried, whatever became of the others.
+func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]notCreated, error) {
+	var failed []notCreated
+	for _, o := range create {
+		if err := e.create(ctx, o); err != nil {
+			failed = append(failed, notCreated{o.GetName(), err})
+		}
+	}
+	var errs []error
+	for _, o := range remove {
+		uid := o.GetUID()
+		err := e.Client.Delete(ctx, o, &client.DeleteOptions{
+			PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: &metav1.Preconditions{UID: &uid},
+		})
+		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("delete %s: %w", o.GetName(), err))
+		}
+	}
+	return failed, errors.Join(errs...)
+}
+
+// create makes a child. One that exists already under the name must be ours and for the same work.
+func (e *Engine) create(ctx context.Context, o plan.Object) error {
+	err := e.Client.Create(ctx, o)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	wanted := o.DeepCopyObject().(client.Object)
+	if err := e.Live.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+		return err
+	}
+	owner := metav1.GetControllerOf(wanted)
+	if holder := metav1.GetControllerOf(o); holder == nil || holder.UID != owner.UID {
+		return fmt.Errorf("%s %q exists and belongs to somebody else: delete it", kindOf(o), o.GetName())
+	}
+	digest := v1alpha1.AnnotationSpecDigest
+	if o.GetAnnotations()[digest] != wanted.GetAnnotations()[digest] {
+		return fmt.Errorf("%s %q exists with another spec digest: delete it", kindOf(o), o.GetName())
+	}
+	return nil
+}
+
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *v1alpha1.ScoringBatch:
+		return "ScoringBatch"
+	case *v1alpha1.PreferenceDataset:
+		return "PreferenceDataset"
+	default:
+		return "Job"
+	}
+}

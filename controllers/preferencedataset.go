@@ -1,0 +1,108 @@
+package controllers
+
+import (
+	"context"
+
+	batchv1 "k8s.io/api/batch/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// DatasetReconciler moves PreferenceDatasets on.
+type DatasetReconciler struct{ *Engine }
+
+// Reconcile observes one dataset, its sources and its Job, plans, executes and records.
+func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var dataset v1alpha1.PreferenceDataset
+	if err := r.Client.Get(ctx, req.NamespacedName, &dataset); err != nil || !dataset.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	parent, err := r.parent(ctx, &dataset)
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	sources, err := r.sources(ctx, &dataset)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	children, err := r.children(ctx, family{owner: &dataset, records: map[int32][]v1alpha1.StageStatus{0: dataset.Status.Stages}})
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	base, err := r.base(ctx, dataset.Spec.RuntimeRef.Name, children)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
+		object: &dataset, status: &dataset.Status, ledger: datasetLedger,
+		announce: func(before, after *v1alpha1.PreferenceDatasetStatus) {
+			r.announce(&dataset, datasetLedger(before), datasetLedger(after))
+		},
+	}, plan.PreferenceDataset(base, &dataset, parent, sources))
+}
+
+// sources are the ScoringBatches that a dataset names, as far as they exist.
+func (r *DatasetReconciler) sources(ctx context.Context, d *v1alpha1.PreferenceDataset) (map[string]*v1alpha1.ScoringBatch, error) {
+	found := make(map[string]*v1alpha1.ScoringBatch, len(d.Spec.Sources))
+	for _, s := range d.Spec.Sources {
+		var batch v1alpha1.ScoringBatch
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: d.Namespace, Name: s.ScoringBatch}, &batch)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		if err == nil {
+			found[s.ScoringBatch] = &batch
+		}
+	}
+	return found, nil
+}
+
+func datasetLedger(s *v1alpha1.PreferenceDatasetStatus) ledger {
+	return ledger{conditions: &s.Conditions, stages: []*[]v1alpha1.StageStatus{&s.Stages}}
+}
+
+// SetupWithManager registers the controller.
+func (r *DatasetReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
+		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&v1alpha1.ScoringBatch{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Complete(r)
+}
+
+// waitingFor are the datasets that a runtime or a batch may set going.
+func (r *DatasetReconciler) waitingFor(ctx context.Context, o client.Object) []ctrl.Request {
+	var datasets v1alpha1.PreferenceDatasetList
+	if err := r.Client.List(ctx, &datasets, client.InNamespace(o.GetNamespace())); err != nil {
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range datasets.Items {
+		if d := &datasets.Items[i]; !plan.Ended(d.Status.Conditions) && d.Status.Runtime == nil && names(d, o) {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(d)})
+		}
+	}
+	return requests
+}
+
+// names reports whether a dataset's spec names a runtime or a batch.
+func names(d *v1alpha1.PreferenceDataset, o client.Object) bool {
+	if _, ok := o.(*v1alpha1.AlignmentRuntime); ok {
+		return d.Spec.RuntimeRef.Name == o.GetName()
+	}
+	for _, s := range d.Spec.Sources {
+		if s.ScoringBatch == o.GetName() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,99 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// ledger is where an object's status keeps what all kinds record.
+type ledger struct {
+	conditions *[]metav1.Condition
+	stages     []*[]v1alpha1.StageStatus
+	progress   **v1alpha1.ProgressStatus
+}
+
+// subject is an object whose status is written: as it was, and as it is planned.
+type subject[Status any] struct {
+	object client.Object
+	status *Status
+	ledger func(*Status) ledger
+	// announce emits the events of a recorded change.
+	announce func(before, after *Status)
+}
+
+// carryOut executes a plan and records it: status is written once, also after a failed execute; events follow
+// from the difference, and only when the write succeeded.
+func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
+	failed, err := e.execute(ctx, next.Create, next.Delete)
+	for _, f := range failed {
+		s.takeBack(&next.Status, f, metav1.NewTime(e.Clock.Now()))
+		if !f.refused() {
+			err = errors.Join(err, f.err)
+		}
+	}
+	deferrable := next.Deferrable && len(failed) == 0
+	if write := s.write(&next.Status, deferrable, e); write {
+		before := *s.status
+		*s.status = next.Status
+		if updateErr := e.Client.Status().Update(ctx, s.object); updateErr != nil {
+			if apierrors.IsConflict(updateErr) && err == nil {
+				// The cache is behind: what is newer is on its way and will be planned from.
+				return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
+			}
+			return ctrl.Result{}, errors.Join(err, client.IgnoreNotFound(updateErr))
+		}
+		s.announce(&before, s.status)
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: next.RequeueAfter}, nil
+}
+
+// write reports whether the planned status is to be written now. A status that differs by nothing but
+// progress, or that its children could tell again, is written at most once in a progress interval.
+func (s subject[Status]) write(planned *Status, deferrable bool, e *Engine) bool {
+	if equality.Semantic.DeepEqual(s.status, planned) {
+		return false
+	}
+	was, is := s.ledger(s.status), s.ledger(planned)
+	last := s.object.GetCreationTimestamp()
+	if was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
+		last = *(*was.progress).LastUpdatedTime
+	}
+	if e.Clock.Since(last.Time) >= e.Config.ProgressInterval {
+		return true
+	}
+	return !deferrable && !onlyProgress(s.status, planned, was, is)
+}
+
+func onlyProgress[Status any](before, planned *Status, was, is ledger) bool {
+	if was.progress == nil {
+		return false
+	}
+	kept := *is.progress
+	defer func() { *is.progress = kept }()
+	*is.progress = *was.progress
+	return equality.Semantic.DeepEqual(before, planned)
+}
+
+// takeBack records that a child could not be created, and says why when the API server refused it.
+func (s subject[Status]) takeBack(planned *Status, f notCreated, now metav1.Time) {
+	l := s.ledger(planned)
+	for _, records := range l.stages {
+		plan.NotCreated(*records, f.child)
+	}
+	if f.refused() {
+		plan.CreateRefused(l.conditions, *s.ledger(s.status).conditions, s.object.GetGeneration(), now, f.err.Error())
+	}
+}

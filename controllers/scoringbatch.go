@@ -1,0 +1,76 @@
+package controllers
+
+import (
+	"context"
+
+	batchv1 "k8s.io/api/batch/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// BatchReconciler moves ScoringBatches on.
+type BatchReconciler struct{ *Engine }
+
+// Reconcile observes one batch and its Jobs, plans, executes and records.
+func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var batch v1alpha1.ScoringBatch
+	if err := r.Client.Get(ctx, req.NamespacedName, &batch); err != nil || !batch.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	parent, err := r.parent(ctx, &batch)
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	children, err := r.children(ctx, family{
+		owner: &batch, records: map[int32][]v1alpha1.StageStatus{0: batch.Status.Stages}, look: r.look(batch.Status.Progress),
+	})
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	base, err := r.base(ctx, batch.Spec.RuntimeRef.Name, children)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
+		object: &batch, status: &batch.Status, ledger: batchLedger,
+		announce: func(before, after *v1alpha1.ScoringBatchStatus) {
+			r.announce(&batch, batchLedger(before), batchLedger(after))
+		},
+	}, plan.ScoringBatch(base, &batch, parent))
+}
+
+func batchLedger(s *v1alpha1.ScoringBatchStatus) ledger {
+	return ledger{conditions: &s.Conditions, stages: []*[]v1alpha1.StageStatus{&s.Stages}, progress: &s.Progress}
+}
+
+// SetupWithManager registers the controller.
+func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.ScoringBatch{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
+		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		Complete(r)
+}
+
+// waitingFor are the batches that a runtime may set going.
+func (r *BatchReconciler) waitingFor(ctx context.Context, runtime client.Object) []ctrl.Request {
+	var batches v1alpha1.ScoringBatchList
+	if err := r.Client.List(ctx, &batches); err != nil {
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range batches.Items {
+		if b := &batches.Items[i]; b.Spec.RuntimeRef.Name == runtime.GetName() && b.Status.Runtime == nil {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+		}
+	}
+	return requests
+}

@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// Scheme knows our kinds and Kubernetes' own.
+func Scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err) // a programming error: two types under one name
+		}
+	}
+	return s
+}
+
+// CacheOptions keep the cache small: of Jobs and pods only ours, and of the whole cluster only the given
+// namespaces; none given means all.
+func CacheOptions(namespaces []string) cache.Options {
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: "true"})}
+	o := cache.Options{
+		ByObject:         map[client.Object]cache.ByObject{&batchv1.Job{}: ours, &corev1.Pod{}: ours},
+		DefaultTransform: cache.TransformStripManagedFields(),
+	}
+	if len(namespaces) > 0 {
+		o.DefaultNamespaces = map[string]cache.Config{}
+		for _, n := range namespaces {
+			o.DefaultNamespaces[n] = cache.Config{}
+		}
+	}
+	return o
+}
+
+// Setup registers all controllers with a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers int) error {
+	for _, o := range []client.Object{&batchv1.Job{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, o, ownerIndex, byLabel(v1alpha1.LabelOwnerUID)); err != nil {
+			return fmt.Errorf("index %T: %w", o, err)
+		}
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, ownerIndex, byLabel(batchv1.ControllerUidLabel)); err != nil {
+		return fmt.Errorf("index pods: %w", err)
+	}
+	e := &Engine{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("spatialalign-operator"),
+		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers,
+	}
+	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&RunReconciler{e}, &BatchReconciler{e}, &DatasetReconciler{e}} {
+		if err := c.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up %T: %w", c, err)
+		}
+	}
+	return nil
+}
+
+func byLabel(label string) client.IndexerFunc {
+	return func(o client.Object) []string {
+		if v := o.GetLabels()[label]; v != "" {
+			return []string{v}
+		}
+		return nil
+	}
+}
