@@ -14,7 +14,10 @@ var embedded []byte
 
 // NumericsRevision names how samples are computed from weights and seed. It is raised whenever the
 // bits of a sample may change while the weights stay.
-const NumericsRevision = "synthetic-1"
+const NumericsRevision = "1"
+
+// Name of the model in specs.
+const Name = "synthetic"
 
 // Model is the embedded base model.
 type Model struct {

@@ -74,8 +74,8 @@ func EncodeAdapter(a *Adapter, baseDigest string) ([]byte, error) {
 	return file.Encode()
 }
 
-// maxRank bounds the adapters that are read; no layer has a larger side that could use more.
-const maxRank = 2 * Width
+// MaxRank bounds the adapters that are read; no layer has a larger side that could use more.
+const MaxRank = 2 * Width
 
 // DecodeAdapter reads what EncodeAdapter wrote, for the base model of that digest and text inputs.
 func DecodeAdapter(data []byte, words int, baseDigest string) (*Adapter, error) {
@@ -87,8 +87,8 @@ func DecodeAdapter(data []byte, words int, baseDigest string) (*Adapter, error) 
 		return nil, fmt.Errorf("adapter: made for base model %q, not %q", got, baseDigest)
 	}
 	rank, err := strconv.Atoi(file.Metadata[metaRank])
-	if err != nil || rank < 1 || rank > maxRank {
-		return nil, fmt.Errorf("adapter: rank %q is not in 1..%d", file.Metadata[metaRank], maxRank)
+	if err != nil || rank < 1 || rank > MaxRank {
+		return nil, fmt.Errorf("adapter: rank %q is not in 1..%d", file.Metadata[metaRank], MaxRank)
 	}
 	alpha, err := strconv.ParseFloat(file.Metadata[metaAlpha], 32)
 	if err != nil || !(alpha > 0) || math.IsInf(alpha, 0) {

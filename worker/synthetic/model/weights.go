@@ -100,16 +100,14 @@ func NewAdapter(words, rank int, alpha float32) *Adapter {
 	return a
 }
 
-// Randomize draws A as Kaiming's uniform initialization with a = √5 does (bound 1/√inputs) and
-// leaves B zero, so that the adapter starts without effect.
+// Randomize draws A as Kaiming's normal initialization (variance 2/inputs) and leaves B zero, so
+// that the adapter starts without effect.
 func (a *Adapter) Randomize(seed uint64) {
 	_, loras := a.named()
 	for i, l := range loras {
 		source := draw.New(draw.AdapterInit, seed, uint64(i))
-		bound := float32(1 / math.Sqrt(float64(l.In)))
-		for j := range l.A {
-			l.A[j] = source.Between(-bound, bound)
-		}
+		source.Normals(l.A)
+		nn.Scale([][]float32{l.A}, float32(math.Sqrt(2/float64(l.In))))
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 )
 
 // shares of the stories, in percent.
-var shares = [...]int{Right: 30, Static: 25, Wanders: 13, Short: 14, Reversed: 8, Random: 5, Vanishes: 5}
+var shares = [...]int{Right: 29, Static: 27, Wanders: 14, Short: 14, Reversed: 9, Random: 5, Vanishes: 2}
 
 // DrawCaption draws a caption uniformly and a story by its share.
 func DrawCaption(source *draw.Source) (Caption, Story) {
@@ -76,7 +76,7 @@ func Film(source *draw.Source, c Caption, story Story) *[KeyFrames]Key {
 	case Wanders:
 		to = away(from, object.X, source)
 	case Short:
-		reach = source.Between(0.1, 0.45)
+		reach = source.Between(0.1, 0.4)
 	case Reversed:
 		from, to = to, from
 	case Random:
@@ -85,7 +85,7 @@ func Film(source *draw.Source, c Caption, story Story) *[KeyFrames]Key {
 	}
 	// From one side to the other it hops over the object or passes behind it.
 	lift := object.Height + subject.Height/2 + 1
-	if across := (from.x-object.X)*(to.x-object.X) < 0; !across || source.Float() < 0.4 {
+	if across := (from.x-object.X)*(to.x-object.X) < 0; !across || source.Float() < 0.3 {
 		lift = 0
 	}
 	keys := new([KeyFrames]Key)

@@ -19,10 +19,11 @@ type Sprite struct {
 // Key is a key frame; frames between two are interpolated linearly.
 type Key struct{ Subject, Object Sprite }
 
-// offset and scale of each channel bring latents to about zero mean and unit variance.
+// offset and scale of each channel bring latents to about zero mean and to spreads near 1; that of the
+// positions is larger, about 2, since they carry what preferences are about.
 var (
 	offset = [Channels]float32{32, 30, 8, 8, 0.5, 0.5, 0.5}
-	scale  = [Channels]float32{14, 10, 4, 4, 0.5, 0.5, 0.5}
+	scale  = [Channels]float32{8, 6, 4, 4, 0.5, 0.5, 0.5}
 )
 
 // Encode key frames as a latent.

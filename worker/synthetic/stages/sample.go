@@ -1,0 +1,173 @@
+package stages
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+
+	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/stage"
+	"github.com/spatialalign/operator/worker/synthetic/base"
+	"github.com/spatialalign/operator/worker/synthetic/model"
+	"github.com/spatialalign/operator/worker/synthetic/scene"
+	"github.com/spatialalign/operator/worker/synthetic/video"
+)
+
+// sampleBatch is how many samples are generated together; it changes no bit of them.
+const sampleBatch = 64
+
+// sampler works on the missing samples of one shard.
+type sampler struct {
+	*stage.Task
+	spec    *contract.SampleSpec
+	base    *base.Model
+	adapter *model.Adapter
+	pace    Pacer
+}
+
+// missing is a sample to make. Damaged ones have a sidecar whose files are not what it says.
+type missing struct {
+	item
+	damaged bool
+}
+
+// sample makes the samples of its shard that the store lacks. Whatever it ends with, the samples
+// committed so far stay: the next attempt skips them.
+func sample(ctx context.Context, t *stage.Task, pace Pacer) error {
+	s := sampler{Task: t, spec: t.Spec.Sample, pace: pace}
+	var err error
+	if s.base, err = loadBase(s.spec.Sampling.Model, s.spec.Sampling.NumericsRevision); err != nil {
+		return err
+	}
+	if s.adapter, err = loadAdapter(ctx, t, s.base, s.spec.Sampling.Adapter); err != nil {
+		return err
+	}
+	byID, err := readPrompts(ctx, t, s.base.Vocabulary, s.spec.Prompts)
+	if err != nil {
+		return err
+	}
+	items, err := readMine(ctx, t, byID, s.spec.Index)
+	if err != nil {
+		return err
+	}
+	t.Progress.Total(int64(len(items)), "samples")
+	t.Metric("paceMilliseconds", float64(pace.Milliseconds))
+	todo, err := s.findMissing(ctx, items)
+	if err != nil {
+		return err
+	}
+	for first := 0; first < len(todo); first += sampleBatch {
+		if err := s.make(ctx, todo[first:min(first+sampleBatch, len(todo))]); err != nil {
+			return err
+		}
+	}
+	t.Counts(map[string]int64{"total": int64(len(items)), "generated": int64(len(todo)), "reused": int64(len(items) - len(todo))})
+	return nil
+}
+
+// findMissing verifies what is there already, every byte of it.
+func (s *sampler) findMissing(ctx context.Context, items []item) ([]missing, error) {
+	var todo []missing
+	for _, it := range items {
+		if want := contract.SampleKey(s.spec.Sampling, it.prompt.Prompt, it.Seed); it.SampleID != want {
+			return nil, stage.Errorf(contract.ExitBadInput, "%s: sample %s of prompt %q, seed %d is not the %s that the spec's sampling makes", s.spec.Index.Key, it.SampleID, it.PromptID, it.Seed, want)
+		}
+		switch complete, err := s.complete(ctx, it.IndexLine); {
+		case artifact.IsCorrupt(err):
+			s.Log.Warn("sample is damaged and made again", "sample", it.SampleID, "error", err.Error())
+			todo = append(todo, missing{it, true})
+		case err != nil:
+			return nil, err
+		case complete:
+			s.Progress.Skip(1)
+		default:
+			todo = append(todo, missing{it, false})
+		}
+	}
+	return todo, nil
+}
+
+// complete reports whether a sample is there with all that the spec wants.
+func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, error) {
+	sidecar, err := stage.ResolveSample(ctx, s.Store, line)
+	if artifact.IsMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := s.Store.Verify(ctx, sidecar.Video); err != nil {
+		return false, err
+	}
+	if !s.spec.KeepLatents {
+		return true, nil
+	}
+	if sidecar.Latent == nil {
+		return false, nil
+	}
+	return true, s.Store.Verify(ctx, *sidecar.Latent)
+}
+
+func (s *sampler) make(ctx context.Context, batch []missing) error {
+	requests := make([]model.Request, len(batch))
+	for i, m := range batch {
+		requests[i] = model.Request{Text: m.prompt.text, Seed: m.Seed}
+	}
+	for i, latent := range s.base.Generate(s.adapter, requests, s.spec.Sampling.Steps) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", stage.ErrInterrupted, err)
+		}
+		if err := s.store(ctx, batch[i], latent); err != nil {
+			return err
+		}
+		s.Progress.Add(1)
+		if err := s.pace.wait(ctx); err != nil {
+			return fmt.Errorf("%w: %w", stage.ErrInterrupted, err)
+		}
+	}
+	return nil
+}
+
+// store writes the files of a sample, then its sidecar.
+func (s *sampler) store(ctx context.Context, m missing, latent []float32) error {
+	data, err := video.Encode(scene.Render(scene.Decode(latent)))
+	if err != nil {
+		return err
+	}
+	sidecar := &contract.Sidecar{
+		SampleID: m.SampleID, PromptID: m.PromptID, Seed: m.Seed, Sampling: s.spec.Sampling,
+		Width: scene.FrameWidth, Height: scene.FrameHeight, FrameCount: scene.Frames,
+		Provenance: map[string]string{"runtime": "synthetic " + s.Version, "architecture": runtime.GOARCH},
+	}
+	if sidecar.Video, err = s.write(ctx, m, "video.gif", data); err != nil {
+		return err
+	}
+	if s.spec.KeepLatents {
+		data, err := model.EncodeLatent(latent)
+		if err != nil {
+			return err
+		}
+		file, err := s.write(ctx, m, "latent.safetensors", data)
+		if err != nil {
+			return err
+		}
+		sidecar.Latent = &file
+	}
+	if !m.damaged {
+		_, err = stage.CommitSample(ctx, s.Store, sidecar)
+		return err
+	}
+	data, err = json.Marshal(sidecar)
+	if err != nil {
+		return err
+	}
+	_, err = s.Store.Write(ctx, contract.SidecarKey(m.SampleID), bytes.NewReader(data))
+	return err
+}
+
+func (s *sampler) write(ctx context.Context, m missing, name string, data []byte) (contract.File, error) {
+	return s.Store.Write(ctx, contract.SampleFileKey(m.SampleID, s.PodUID, name), bytes.NewReader(data))
+}
