@@ -15,7 +15,7 @@ import (
 )
 
 // maxFile bounds a prompt file, in bytes.
-const maxFile = 64 << 20
+const maxFile = 16 << 20
 
 // ReadFile reads and checks a prompt set: see Read.
 func ReadFile(path string) ([]contract.PromptLine, error) {

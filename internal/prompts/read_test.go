@@ -142,7 +142,7 @@ func (spaces) Read(p []byte) (int, error) {
 
 func TestEndlessFilesAreRefused(t *testing.T) {
 	for _, name := range []string{"f.csv", "f.jsonl"} {
-		if _, err := Read(spaces{}, name); err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+		if _, err := Read(spaces{}, name); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
