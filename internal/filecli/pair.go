@@ -1,6 +1,7 @@
 package filecli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ func pairCommand() *cobra.Command {
 			"Having no pairs is not an error: the outcome in the summary says why.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if iteration < 0 || iteration > records.MaxIteration {
+				return fmt.Errorf("--iteration must be from 0 to %d, is %d", records.MaxIteration, iteration)
+			}
 			source := pairing.Source{Iteration: iteration}
 			err := readFile(c, scores, func(r io.Reader, name string) error {
 				return records.ReadScores(r, name, func(line contract.ScoreLine) error {

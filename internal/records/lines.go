@@ -16,8 +16,8 @@ var (
 	artifactShape = jsonl.Shape{Names: []string{"key", "digest"}, Required: 1}
 )
 
-// maxIteration bounds the iteration number of a pair.
-const maxIteration = 1 << 20
+// MaxIteration bounds the iteration number of a pair.
+const MaxIteration = 1 << 20
 
 func decodeScore(s *jsonl.Scanner) (line contract.ScoreLine) {
 	for o := scoreShape.Begin(); s.Next(&o); {
@@ -66,7 +66,7 @@ func decodePair(s *jsonl.Scanner) (line contract.PairLine) {
 		case "promptID":
 			line.PromptID = id(s)
 		case "iteration":
-			line.Iteration = int(s.Uint(maxIteration))
+			line.Iteration = int(s.Uint(MaxIteration))
 		case "winner":
 			line.Winner = id(s)
 		case "loser":
