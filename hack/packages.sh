@@ -3,6 +3,8 @@
 #   unit      every package with tests but those of the parts below
 #   controls  the synthetic runtime's learning experiments: minutes of arithmetic, tenfold under the race detector
 #   envtest   packages whose tests start an API server: they say so by importing envtest, so nobody keeps a list
+#   modules   folders of the nested modules that have tests
+#   go        folders of the nested modules that have Go files
 #   benchmark, fuzz    folders that hold benchmarks, fuzz targets
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,11 +22,22 @@ with_function() {
   grep -rlE --include='*_test.go' --exclude-dir='.*' "^func $1[A-Z]" -- */ | xargs -r -n1 dirname | sort -u | sed 's|^|./|'
 }
 
+# modules_with prints the folders of nested modules that hold a file of this name pattern.
+modules_with() {
+  local module
+  git ls-files --cached --others --exclude-standard '*/go.mod' | while IFS= read -r module; do
+    module=${module%/go.mod}
+    [ -z "$(find "$module" -name "$1" -print -quit)" ] || echo "$module"
+  done
+}
+
 case "${1:-}" in
   unit) with_tests | awk -v controls="$controls" '$2 != "yes" && $1 !~ controls {print $1}' ;;
   controls) with_tests | awk -v controls="$controls" '$1 ~ controls {print $1}' ;;
   envtest) with_tests | awk '$2 == "yes" {print $1}' ;;
+  modules) modules_with '*_test.go' ;;
+  go) modules_with '*.go' ;;
   benchmark) with_function Benchmark ;;
   fuzz) with_function Fuzz ;;
-  *) echo "usage: hack/packages.sh unit|controls|envtest|benchmark|fuzz" >&2; exit 2 ;;
+  *) echo "usage: hack/packages.sh unit|controls|envtest|modules|go|benchmark|fuzz" >&2; exit 2 ;;
 esac
