@@ -80,26 +80,27 @@ func (n short) float() float64 {
 
 // short reads a short number in one pass. If there is none, it moves nothing: see number.
 func (s *Scanner) short() (n short, ok bool) {
-	data, pos := s.data, s.pos
-	if pos < len(data) && data[pos] == '-' {
+	rest := s.data[s.pos:]
+	pos := 0
+	if len(rest) > 0 && rest[0] == '-' {
 		n.negative = true
-		pos++
+		pos = 1
 	}
 	whole := pos
-	for pos < len(data) && data[pos]-'0' <= 9 {
-		n.digits = n.digits*10 + uint64(data[pos]-'0')
+	for pos < len(rest) && rest[pos]-'0' <= 9 {
+		n.digits = n.digits*10 + uint64(rest[pos]-'0')
 		pos++
 	}
 	count := pos - whole
-	if count == 0 || count > 1 && data[whole] == '0' {
+	if count == 0 || count > 1 && rest[whole] == '0' {
 		return n, false
 	}
-	if pos < len(data) && data[pos] == '.' {
+	if pos < len(rest) && rest[pos] == '.' {
 		n.point = true
 		pos++
 		point := pos
-		for pos < len(data) && data[pos]-'0' <= 9 {
-			n.digits = n.digits*10 + uint64(data[pos]-'0')
+		for pos < len(rest) && rest[pos]-'0' <= 9 {
+			n.digits = n.digits*10 + uint64(rest[pos]-'0')
 			pos++
 		}
 		n.decimals = pos - point
@@ -107,10 +108,10 @@ func (s *Scanner) short() (n short, ok bool) {
 			return n, false
 		}
 	}
-	if count+n.decimals > maxShort || pos < len(data) && data[pos]|0x20 == 'e' {
+	if count+n.decimals > maxShort || pos < len(rest) && rest[pos]|0x20 == 'e' {
 		return n, false
 	}
-	s.pos = pos
+	s.pos += pos
 	return n, true
 }
 
