@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -30,6 +31,8 @@ const (
 	EnvHeartbeat = "SPATIALALIGN_HEARTBEAT_SECONDS"
 	// EnvProgressAddress is where progress is served; default ":9400".
 	EnvProgressAddress = "SPATIALALIGN_PROGRESS_ADDRESS"
+	// EnvTerminationLog is the file for the termination message; default contract.TerminationPath.
+	EnvTerminationLog = "SPATIALALIGN_TERMINATION_LOG"
 
 	defaultHeartbeat = 300 * time.Second
 )
@@ -52,7 +55,7 @@ func Main(version string, stages map[contract.Stage]Func) {
 	defer stop()
 	os.Exit(int(Run(ctx, os.Args[1:], stages, Deps{
 		Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr,
-		TerminationPath: contract.TerminationPath, Now: time.Now, Version: version,
+		TerminationPath: cmp.Or(os.Getenv(EnvTerminationLog), contract.TerminationPath), Now: time.Now, Version: version,
 	})))
 }
 

@@ -13,12 +13,11 @@ import (
 // maxSidecar is the largest sidecar, in bytes.
 const maxSidecar = 64 << 10
 
-// ResolveSample reads the sidecar of a sample of an index and checks that it is one of that sample:
-// well-formed, of the same id, prompt and seed, and that its files exist with the right size (their
-// digests are checked by whoever reads them). IsMissing of package artifact tells a sample that is
-// not there yet, IsCorrupt one that is damaged and must be made again.
-func ResolveSample(ctx context.Context, store *artifact.Store, line contract.IndexLine) (*contract.Sidecar, error) {
-	key := contract.SidecarKey(line.SampleID)
+// ReadSidecar reads the sidecar of a sample and checks that it is well-formed and of that sample.
+// IsMissing of package artifact tells a sample that is not there yet, IsCorrupt one that is damaged and
+// must be made again.
+func ReadSidecar(ctx context.Context, store *artifact.Store, sampleID string) (*contract.Sidecar, error) {
+	key := contract.SidecarKey(sampleID)
 	data, err := store.ReadVerified(ctx, contract.Artifact{Key: key}, maxSidecar)
 	if err != nil {
 		return nil, err
@@ -30,9 +29,23 @@ func ResolveSample(ctx context.Context, store *artifact.Store, line contract.Ind
 	if err := checkSidecar(sidecar); err != nil {
 		return nil, damaged(key, "not a valid sidecar: %w", err)
 	}
-	if sidecar.SampleID != line.SampleID || sidecar.PromptID != line.PromptID || sidecar.Seed != line.Seed {
-		return nil, damaged(key, "it is of sample %s, prompt %s, seed %d; the index says %s, %s, %d",
-			sidecar.SampleID, sidecar.PromptID, sidecar.Seed, line.SampleID, line.PromptID, line.Seed)
+	if sidecar.SampleID != sampleID {
+		return nil, damaged(key, "it is of sample %s", sidecar.SampleID)
+	}
+	return sidecar, nil
+}
+
+// ResolveSample reads the sidecar of a sample of an index (see ReadSidecar) and checks that it has the
+// index's prompt and seed, and that its files exist with the right size (their digests are checked by
+// whoever reads them).
+func ResolveSample(ctx context.Context, store *artifact.Store, line contract.IndexLine) (*contract.Sidecar, error) {
+	sidecar, err := ReadSidecar(ctx, store, line.SampleID)
+	if err != nil {
+		return nil, err
+	}
+	key := contract.SidecarKey(line.SampleID)
+	if sidecar.PromptID != line.PromptID || sidecar.Seed != line.Seed {
+		return nil, damaged(key, "it is of prompt %s and seed %d; the index says %s and %d", sidecar.PromptID, sidecar.Seed, line.PromptID, line.Seed)
 	}
 	for _, f := range sidecarFiles(sidecar) {
 		size, err := store.Size(ctx, f.Key)
