@@ -44,9 +44,11 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		rec.Attempt, rec.Child = ptr.To(child.Place.Attempt), child.Object.GetName()
 	}
 	start := func(attempt int32) {
-		object := build(jobs.Place{Iteration: iteration, Stage: name, Attempt: attempt})
+		place := jobs.Place{Iteration: iteration, Stage: name, Attempt: attempt}
+		object := build(place)
 		rec.Attempt, rec.Child = ptr.To(attempt), object.GetName()
 		s.create = append(s.create, object)
+		s.active = append(s.active, &Child{Object: object, Place: place})
 	}
 	switch {
 	case child == nil || child.Place.Attempt < *rec.Attempt:
@@ -59,7 +61,9 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 	case child.Deleting:
 		// The next attempt starts when the former's pods are gone: foreground deletion says when.
 	case child.Outcome.State == jobs.Active:
-		rec.Message = child.Outcome.Message
+		if child.Outcome.Message != "" || rec.Failures == 0 {
+			rec.Message = child.Outcome.Message // else the last failure's stays
+		}
 		s.active = append(s.active, child)
 	case child.Outcome.State == jobs.Succeeded:
 		rec.State, rec.CompletionTime, rec.Message = v1alpha1.StageSucceeded, &s.now, ""

@@ -1,0 +1,230 @@
+package plan
+
+import (
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var rising = script{accuracy: []string{"0.35", "0.65", "0.8", "0.9"}}
+
+// TestRunTraces plays whole runs in memory. The golden traces are the specification of the loop: read them.
+func TestRunTraces(t *testing.T) {
+	tests := []struct {
+		name string
+		script
+		edit func(*v1alpha1.AlignmentRunSpec)
+		play func(*world)
+	}{
+		{name: "three-iterations", script: rising},
+		{name: "target-reached", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.75"}
+		}},
+		{name: "base-reaches-target", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.3"}
+		}},
+		{name: "rejected-adapter-is-rolled-back", script: script{accuracy: []string{"0.35", "0.65", "0.6", "0.7"}}},
+		{name: "no-improvement", script: script{accuracy: []string{"0.35", "0.65", "0.6", "0.65"}}, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Stopping, s.Iterations = &v1alpha1.StoppingSpec{Patience: 2}, 9
+		}},
+		{name: "converged", script: script{accuracy: rising.accuracy, samples: map[int32][3]int64{2: {148, 0, 2}}}},
+		{name: "collapsed", script: script{accuracy: rising.accuracy, samples: map[int32][3]int64{3: {0, 20, 130}}}},
+		{name: "insufficient-pairs", script: script{accuracy: rising.accuracy, pairs: map[int32]int64{1: 0}}},
+		{name: "samples-in-the-store", script: script{accuracy: rising.accuracy, stored: true}, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Iterations = 1
+		}},
+		{name: "stage-fails-for-good", script: rising, play: func(w *world) {
+			w.until(1, v1alpha1.StageTrain)
+			for range 3 {
+				w.fail(v1alpha1.StageTrain, "Bug", false)
+			}
+		}},
+		{name: "stage-fails-once", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+			w.until(1, v1alpha1.StageSample)
+			w.fail(v1alpha1.StageSample, "Storage", false)
+			w.settle()
+		}},
+		{name: "bad-spec-is-not-retried", script: rising, play: func(w *world) {
+			w.step()
+			w.fail(v1alpha1.StagePrepare, "BadSpec", true)
+		}},
+		{name: "suspended-and-resumed", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+			w.until(1, v1alpha1.StageSample)
+			w.run.Spec.Suspend = ptr.To(true)
+			w.step()
+			w.run.Spec.Suspend = ptr.To(false)
+			w.settle()
+		}},
+		{name: "deleted-child", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+			w.until(1, v1alpha1.StageTrain)
+			w.remove(w.child(v1alpha1.StageTrain).Object.GetName())
+			w.settle()
+		}},
+		{name: "runtime-appears-later", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+			runtime := w.runtime
+			w.runtime = nil
+			w.step()
+			w.runtime = runtime.DeepCopy()
+			w.runtime.Spec.AllowedNamespaces = []string{"team-b"}
+			w.step()
+			w.runtime = runtime
+			w.settle()
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.script)
+			if tt.edit != nil {
+				tt.edit(&w.run.Spec)
+			}
+			play := (*world).settle
+			if tt.play != nil {
+				play = tt.play
+			}
+			play(w)
+			golden(t, tt.name+".trace", w.trace.String())
+		})
+	}
+}
+
+// TestChaosEndsLikeAnUndisturbedRun fails, deletes, suspends and delays at random: the end must be the same.
+func TestChaosEndsLikeAnUndisturbedRun(t *testing.T) {
+	calm := newWorld(t, rising)
+	calm.settle()
+	for seed := range uint64(100) {
+		w := newWorld(t, rising)
+		w.chaos(rand.New(rand.NewPCG(seed, 7)))
+		if diff := cmp.Diff(outcome(calm.run.Status), outcome(w.run.Status)); diff != "" {
+			t.Fatalf("seed %d: the end differs from an undisturbed run's:\n%s\n%s", seed, diff, w.trace.String())
+		}
+	}
+}
+
+// outcome is what a run came to, without when and after how many attempts.
+func outcome(s v1alpha1.AlignmentRunStatus) map[string]any {
+	type iteration struct {
+		Evaluation *v1alpha1.ScoreSummary
+		Decision   *v1alpha1.Decision
+		Adapter    *v1alpha1.ArtifactReference
+	}
+	var iterations []iteration
+	for _, it := range s.Iterations {
+		iterations = append(iterations, iteration{it.Evaluation, it.Decision, it.Adapter})
+	}
+	return map[string]any{"phase": s.Phase, "best": s.Best, "iterations": iterations}
+}
+
+// TestEndIsSticky: whatever happens after the end, the status stays.
+func TestEndIsSticky(t *testing.T) {
+	w := newWorld(t, rising)
+	w.settle()
+	end := w.run.Status.DeepCopy()
+	w.run.Spec.Iterations, w.run.Spec.Suspend, w.runtime, w.children = 9, ptr.To(true), nil, nil
+	if next := Run(w.base(), w.run); !cmp.Equal(next.Status, *end) || len(next.Create) > 0 {
+		t.Errorf("a run that has ended is planned again: %s", cmp.Diff(*end, next.Status))
+	}
+}
+
+// TestEndDeletesWhatIsStillActive: a run that fails while the baseline is still sampled stops it.
+func TestEndDeletesWhatIsStillActive(t *testing.T) {
+	w := newWorld(t, rising)
+	w.until(1, v1alpha1.StageSample)
+	c := w.child(v1alpha1.StageSample)
+	c.Outcome = jobs.Outcome{State: jobs.Failed, Class: "OutOfMemory", Final: true}
+	w.step()
+	if n := len(w.active()); n != 0 {
+		t.Errorf("%d children are still active after the run failed", n)
+	}
+}
+
+// TestNotCreatedTriesTheSameAttemptAgain: a refused creation uses up nothing.
+func TestNotCreatedTriesTheSameAttemptAgain(t *testing.T) {
+	w := newWorld(t, rising)
+	next := Run(w.base(), w.run)
+	name := next.Create[0].GetName()
+	NotCreated(next.Status.Iterations[0].Stages, name)
+	w.run.Status = next.Status
+	again := Run(w.base(), w.run)
+	if len(again.Create) != 1 || again.Create[0].GetName() != name {
+		t.Errorf("after a refused creation of %s the plan creates %v", name, again.Create)
+	}
+}
+
+// TestStagesOfARun shows the Jobs and objects of one whole iteration as YAML.
+func TestStagesOfARun(t *testing.T) {
+	w := newWorld(t, rising)
+	w.run.Spec.Iterations = 1
+	w.settle()
+	var all strings.Builder
+	for _, c := range w.children {
+		data, err := yaml.Marshal(c.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString("---\n" + string(data))
+	}
+	golden(t, "children.yaml", all.String())
+}
+
+// until settles the run up to an active stage of an iteration.
+func (w *world) until(k int32, stage v1alpha1.StageName) {
+	w.t.Helper()
+	for range 100 {
+		w.step()
+		for _, c := range w.active() {
+			if c.Place.Iteration == k && c.Place.Stage == stage {
+				return
+			}
+		}
+		for _, c := range w.active() {
+			w.succeed(c)
+		}
+	}
+	w.t.Fatalf("stage %d %s never runs", k, stage)
+}
+
+func (w *world) child(stage v1alpha1.StageName) *Child {
+	w.t.Helper()
+	for _, c := range w.active() {
+		if c.Place.Stage == stage {
+			return c
+		}
+	}
+	w.t.Fatalf("no active child of stage %s", stage)
+	return nil
+}
+
+func (w *world) fail(stage v1alpha1.StageName, class string, final bool) {
+	w.t.Helper()
+	w.child(stage).Outcome = jobs.Outcome{State: jobs.Failed, Class: class, Message: "its last lines", Final: final}
+	w.step()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got); -update writes it anew:\n%s", path, diff)
+	}
+}
