@@ -38,6 +38,10 @@ build: ## Build bin/spatialalign, bin/synthetic and bin/kubectl-align
 demo: ## From nothing to an aligned model on a local Kubernetes, with a report
 	@hack/demo.sh
 
+.PHONY: deploy
+deploy: $(LOCALCLUSTER) ## Build the images and install the operator into the running local cluster
+	@hack/deploy.sh
+
 .PHONY: clean
 clean: ## Remove what was built in this checkout (not the shared cache, not a running cluster)
 	rm -rf bin dist demo-report .local/test .local/lint-selftest

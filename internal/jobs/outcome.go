@@ -31,7 +31,7 @@ type Outcome struct {
 	Message string
 	// Final says that another attempt must fail in the same way.
 	Final bool
-	// Outputs of a Succeeded child by name; a sharded stage's are "manifest/<shard>".
+	// Outputs of a Succeeded child by name, among them "manifest/<shard>" of every shard.
 	Outputs map[string]contract.Artifact
 	Counts  map[string]int64
 	Metrics map[string]string
@@ -92,9 +92,9 @@ func add(o *Outcome, t *contract.Termination, shard, shards int) {
 	for k, v := range t.Counts {
 		o.Counts[k] += v
 	}
-	if shards > 1 || len(t.Outputs) == 0 {
-		o.Outputs["manifest/"+strconv.Itoa(shard)] = *t.Manifest
-		return
+	o.Outputs["manifest/"+strconv.Itoa(shard)] = *t.Manifest
+	if shards > 1 {
+		return // only sampling and tracking are sharded, and nobody needs more of them
 	}
 	for k, v := range t.Outputs {
 		o.Outputs[k] = v
