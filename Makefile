@@ -39,7 +39,7 @@ demo: ## From nothing to an aligned model on a local Kubernetes, with a report
 	@hack/demo.sh
 
 .PHONY: deploy
-deploy: $(LOCALCLUSTER) ## Build the images and install the operator into the running local cluster
+deploy: ## Build the images and install the operator into the running local cluster
 	@hack/deploy.sh
 
 .PHONY: clean

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-make build
+make bin/localcluster build
 eval "$(bin/localcluster env)"
 
 load() { bin/localcluster image load --name "spatialalign.local/$1:dev" --binary "bin/$2" --entrypoint "/$2"; }
