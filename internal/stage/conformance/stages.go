@@ -95,7 +95,8 @@ func (s *suite) sample() {
 		s.Helper()
 		for shard := range 2 {
 			p := pod{spec: s.sampleSpec(output), shard: shard, shards: 2}
-			end, _ := s.done(p)
+			end, m := s.done(p)
+			s.checkList(m)
 			if c := end.termination.Counts; c["total"] != c["generated"]+c["reused"] {
 				s.Errorf("%s, shard %d: counts %v do not add up", output, shard, c)
 			}
@@ -129,6 +130,30 @@ func (s *suite) sample() {
 		s.Errorf("after one video was cut %d samples were generated, want 1", generated)
 	}
 	s.checkSamples()
+}
+
+// checkList wants samples.jsonl to hold the sidecars of the shard's samples.
+func (s *suite) checkList(m *contract.Manifest) {
+	s.Helper()
+	want := map[string]bool{}
+	for i, line := range s.lines {
+		if contract.Shard(i, m.Shards) == m.Shard {
+			want[line.SampleID] = true
+		}
+	}
+	for _, text := range bytes.Split(s.file(m, "samples.jsonl"), []byte("\n")) {
+		if len(text) == 0 {
+			continue
+		}
+		var sidecar contract.Sidecar
+		if err := artifact.DecodeStrict(text, &sidecar); err != nil || !want[sidecar.SampleID] {
+			s.Errorf("samples.jsonl of shard %d: %s is not a sidecar of one of its samples, %v", m.Shard, text, err)
+		}
+		delete(want, sidecar.SampleID)
+	}
+	if len(want) > 0 {
+		s.Errorf("samples.jsonl of shard %d lacks %d samples", m.Shard, len(want))
+	}
 }
 
 // checkSamples wants every sample in the store, whole, and made as its id says.
@@ -221,21 +246,26 @@ func (s *suite) track() {
 	}
 }
 
-// part reads the lines of a track shard.
-func (s *suite) part(m *contract.Manifest) []contract.TrackLine {
+// file reads a file that a manifest vouches for.
+func (s *suite) file(m *contract.Manifest, name string) []byte {
 	s.Helper()
-	name := contract.TrackPart(m.Shard)
 	i := slices.IndexFunc(m.Files, func(f contract.File) bool { return strings.HasSuffix(f.Key, "/"+name) })
 	if i < 0 {
 		s.Fatalf("the manifest lists no file %s", name)
 	}
-	r, err := s.store.OpenVerified(s.Context(), contract.Artifact{Key: m.Files[i].Key, Digest: m.Files[i].Digest})
+	data, err := s.store.ReadVerified(s.Context(), contract.Artifact{Key: m.Files[i].Key, Digest: m.Files[i].Digest}, m.Files[i].Size)
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer r.Close()
+	return data
+}
+
+// part reads the lines of a track shard.
+func (s *suite) part(m *contract.Manifest) []contract.TrackLine {
+	s.Helper()
+	name := contract.TrackPart(m.Shard)
 	var tracks []contract.TrackLine
-	err = records.ReadTracks(r, name, func(line *contract.TrackLine) error {
+	err := records.ReadTracks(bytes.NewReader(s.file(m, name)), name, func(line *contract.TrackLine) error {
 		tracks = append(tracks, *line)
 		return nil
 	})

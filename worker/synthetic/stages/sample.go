@@ -9,6 +9,7 @@ import (
 
 	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jsonl"
 	"github.com/spatialalign/operator/internal/stage"
 	"github.com/spatialalign/operator/worker/synthetic/base"
 	"github.com/spatialalign/operator/worker/synthetic/model"
@@ -26,6 +27,8 @@ type sampler struct {
 	base    *base.Model
 	adapter *model.Adapter
 	pace    Pacer
+	// sidecars of the shard's samples by id, made or found.
+	sidecars map[string]*contract.Sidecar
 }
 
 // missing is a sample to make. Damaged ones have a sidecar whose files are not what it says.
@@ -37,7 +40,7 @@ type missing struct {
 // sample makes the samples of its shard that the store lacks. Whatever it ends with, the samples
 // committed so far stay: the next attempt skips them.
 func sample(ctx context.Context, t *stage.Task, pace Pacer) error {
-	s := sampler{Task: t, spec: t.Spec.Sample, pace: pace}
+	s := sampler{Task: t, spec: t.Spec.Sample, pace: pace, sidecars: map[string]*contract.Sidecar{}}
 	var err error
 	if s.base, err = loadBase(s.spec.Sampling.Model, s.spec.Sampling.NumericsRevision); err != nil {
 		return err
@@ -64,8 +67,24 @@ func sample(ctx context.Context, t *stage.Task, pace Pacer) error {
 			return err
 		}
 	}
+	if err := s.list(ctx, items); err != nil {
+		return err
+	}
 	t.Counts(map[string]int64{"total": int64(len(items)), "generated": int64(len(todo)), "reused": int64(len(items) - len(todo))})
 	return nil
+}
+
+// list writes samples.jsonl, so that the manifest vouches for every sample of the shard.
+func (s *sampler) list(ctx context.Context, items []item) error {
+	var lines bytes.Buffer
+	encoder := jsonl.NewEncoder[contract.Sidecar](&lines)
+	for _, it := range items {
+		if err := encoder.Write(s.sidecars[it.SampleID]); err != nil {
+			return err
+		}
+	}
+	_, err := s.Write(ctx, "samples.jsonl", lines.Bytes())
+	return err
 }
 
 // findMissing verifies what is there already, every byte of it.
@@ -102,13 +121,16 @@ func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, 
 	if err := s.Store.Verify(ctx, sidecar.Video); err != nil {
 		return false, err
 	}
-	if !s.spec.KeepLatents {
-		return true, nil
+	if s.spec.KeepLatents {
+		if sidecar.Latent == nil {
+			return false, nil
+		}
+		if err := s.Store.Verify(ctx, *sidecar.Latent); err != nil {
+			return false, err
+		}
 	}
-	if sidecar.Latent == nil {
-		return false, nil
-	}
-	return true, s.Store.Verify(ctx, *sidecar.Latent)
+	s.sidecars[line.SampleID] = sidecar
+	return true, nil
 }
 
 func (s *sampler) make(ctx context.Context, batch []missing) error {
@@ -157,9 +179,10 @@ func (s *sampler) store(ctx context.Context, m missing, latent []float32) error 
 		sidecar.Latent = &file
 	}
 	if !m.damaged {
-		_, err = stage.CommitSample(ctx, s.Store, sidecar)
+		s.sidecars[m.SampleID], err = stage.CommitSample(ctx, s.Store, sidecar)
 		return err
 	}
+	s.sidecars[m.SampleID] = sidecar
 	data, err = json.Marshal(sidecar)
 	if err != nil {
 		return err
