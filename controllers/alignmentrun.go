@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -38,10 +39,37 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if base.Missing, err = r.missing(ctx, &run); err != nil {
+		return ctrl.Result{}, err
+	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
 		object: &run, status: &run.Status, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },
 	}, plan.Run(base, &run))
+}
+
+// missing says which ConfigMap that the prompts come from does not exist, until the run is accepted.
+func (r *RunReconciler) missing(ctx context.Context, run *v1alpha1.AlignmentRun) (string, error) {
+	if run.Status.Runtime != nil {
+		return "", nil
+	}
+	for _, source := range []v1alpha1.PromptSource{run.Spec.Prompts.Train, run.Spec.Prompts.Evaluation} {
+		ref := source.ConfigMapRef
+		if ref == nil {
+			continue
+		}
+		var config corev1.ConfigMap
+		err := r.Live.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: ref.Name}, &config)
+		if client.IgnoreNotFound(err) != nil {
+			return "", err
+		}
+		_, text := config.Data[ref.Key]
+		_, binary := config.BinaryData[ref.Key]
+		if err != nil || !text && !binary {
+			return fmt.Sprintf("ConfigMap %q with the key %q does not exist", ref.Name, ref.Key), nil
+		}
+	}
+	return "", nil
 }
 
 func runLedger(s *v1alpha1.AlignmentRunStatus) ledger {

@@ -48,12 +48,10 @@ const (
 	ReasonRuntimeNotFound = "RuntimeNotFound"
 	// ReasonNamespaceNotAllowed surfaces while the runtime does not list the object's namespace.
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
-	// ReasonWaitingForStage surfaces between acceptance and the creation of the first Job.
-	ReasonWaitingForStage = "WaitingForStage"
+	// ReasonPromptsNotFound surfaces while a ConfigMap that the run's prompts come from, or its key, does not exist.
+	ReasonPromptsNotFound = "PromptsNotFound"
 	// ReasonWaitingForSource surfaces while a ScoringBatch that a PreferenceDataset names is missing or not complete.
 	ReasonWaitingForSource = "WaitingForSource"
-	// ReasonPodWaiting surfaces while a stage's pod cannot start; the message says what Kubernetes says.
-	ReasonPodWaiting = "PodWaiting"
 	// ReasonCreateRefused surfaces while the API server refuses to create a child (quota, admission).
 	ReasonCreateRefused = "CreateRefused"
 	// ReasonStagesRunning surfaces when stages run as they should.

@@ -17,6 +17,9 @@ func accept(b Base, name, namespace string) (*v1alpha1.RuntimeSnapshot, *failure
 		return nil, &failure{v1alpha1.ReasonNamespaceNotAllowed,
 			fmt.Sprintf("AlignmentRuntime %q does not list namespace %q in allowedNamespaces; waiting until a cluster admin adds it", name, namespace)}
 	}
+	if b.Missing != "" {
+		return nil, &failure{v1alpha1.ReasonPromptsNotFound, b.Missing + "; waiting for it"}
+	}
 	spec := *r.Spec.DeepCopy()
 	spec.AllowedNamespaces = nil
 	generation := r.Generation

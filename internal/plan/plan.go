@@ -36,6 +36,8 @@ type Base struct {
 	Config Config
 	// Runtime is the AlignmentRuntime that the spec names; nil while it does not exist.
 	Runtime *v1alpha1.AlignmentRuntime
+	// Missing says which object that the spec refers to does not exist; empty when all do. It is looked at before acceptance.
+	Missing string
 	// Children are all live children of the object.
 	Children []Child
 }

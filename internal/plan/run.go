@@ -33,7 +33,11 @@ func Run(b Base, run *v1alpha1.AlignmentRun) Next[v1alpha1.AlignmentRunStatus] {
 		if waiting != nil {
 			r.status.Phase = v1alpha1.PhasePending
 			r.cond.wait(waiting)
-			return Next[v1alpha1.AlignmentRunStatus]{Status: r.status}
+			next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status}
+			if b.Missing != "" {
+				next.RequeueAfter = b.Config.ProgressInterval // nothing is watched there
+			}
+			return next
 		}
 		r.status.Runtime, r.status.StartTime = snapshot, &b.Now
 	}

@@ -1,0 +1,146 @@
+//go:build e2e
+
+// Package e2e runs real AlignmentRuns on a real cluster into which the operator is installed (make deploy).
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/controllers"
+)
+
+// cluster is the cluster that KUBECONFIG names.
+type cluster struct {
+	*testing.T
+	client.Client
+}
+
+func connect(t *testing.T) cluster {
+	t.Helper()
+	kube, err := config.GetConfig()
+	if err != nil {
+		t.Fatalf("KUBECONFIG must name a cluster with the operator (make cluster-up deploy): %v", err)
+	}
+	c, err := client.New(kube, client.Options{Scheme: controllers.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cluster{t, c}
+}
+
+// namespace makes a namespace ready by the documented manifest, under a name of its own.
+func (c cluster) namespace(name string) string {
+	c.Helper()
+	data, err := os.ReadFile("../../config/samples/namespace-ready.yaml")
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.apply(strings.NewReplacer("namespace: alignment", "namespace: "+name, "name: alignment\n", "name: "+name+"\n").Replace(string(data)), "")
+	c.Cleanup(func() {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := c.Delete(context.Background(), ns); client.IgnoreNotFound(err) != nil {
+			c.Errorf("delete namespace %s: %v", name, err)
+		}
+	})
+	return name
+}
+
+// apply creates the objects of a YAML stream.
+func (c cluster) apply(manifest, namespace string) {
+	c.Helper()
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
+	for {
+		var u unstructured.Unstructured
+		if err := decoder.Decode(&u); err != nil {
+			return
+		}
+		if namespace != "" {
+			u.SetNamespace(namespace)
+		}
+		if err := c.Create(c.Context(), &u); err != nil && !apierrors.IsAlreadyExists(err) {
+			c.Fatalf("create %s %s: %v", u.GetKind(), u.GetName(), err)
+		}
+	}
+}
+
+// file reads a sample manifest.
+func (c cluster) file(path string) string {
+	c.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return string(data)
+}
+
+// run reads an AlignmentRun.
+func (c cluster) run(namespace, name string) *v1alpha1.AlignmentRun {
+	c.Helper()
+	var run v1alpha1.AlignmentRun
+	if err := c.Get(c.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &run); err != nil {
+		c.Fatal(err)
+	}
+	return &run
+}
+
+// ended waits until an AlignmentRun has ended and returns it.
+func (c cluster) ended(namespace, name string, timeout time.Duration) *v1alpha1.AlignmentRun {
+	c.Helper()
+	var run *v1alpha1.AlignmentRun
+	c.eventually(timeout, "run "+name+" ends", func() bool {
+		run = c.run(namespace, name)
+		return run.Status.Phase == v1alpha1.PhaseSucceeded || run.Status.Phase == v1alpha1.PhaseFailed
+	})
+	return run
+}
+
+func (c cluster) eventually(timeout time.Duration, what string, ok func() bool) {
+	c.Helper()
+	err := wait.PollUntilContextTimeout(c.Context(), 300*time.Millisecond, timeout, true, func(context.Context) (bool, error) { return ok(), nil })
+	if err != nil {
+		c.Fatalf("%s: not within %s\n%s", what, timeout, c.describe())
+	}
+}
+
+// describe shows what the cluster holds, for a failure's message.
+func (c cluster) describe() string {
+	out, err := exec.Command("kubectl", "get", "alignmentruns,scoringbatches,preferencedatasets,jobs,pods", "-A", "-o", "wide").CombinedOutput()
+	return fmt.Sprintf("%s%v", out, err)
+}
+
+// plugin runs kubectl-align.
+func (c cluster) plugin(args ...string) string {
+	c.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(c.Context(), "../../bin/kubectl-align", args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		c.Fatalf("kubectl align %s: %v\n%s", strings.Join(args, " "), err, out.String())
+	}
+	return out.String()
+}
+
+func condition(run *v1alpha1.AlignmentRun, kind string) metav1.Condition {
+	if c := meta.FindStatusCondition(run.Status.Conditions, kind); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}

@@ -1,0 +1,207 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// TestFirstRun applies the README's manifest: the model gets better, the report shows it, and scoring the same videos
+// alone gives the same numbers.
+func TestFirstRun(t *testing.T) {
+	c := connect(t)
+	ns := c.namespace("e2e-first")
+	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
+	run := c.ended(ns, "first-run", 12*time.Minute)
+
+	t.Run("it completes its iterations", func(t *testing.T) {
+		if got := condition(run, v1alpha1.ConditionComplete); got.Reason != v1alpha1.ReasonIterationsCompleted || got.ObservedGeneration != run.Generation {
+			t.Fatalf("condition Complete = %+v, Failed = %+v", got, condition(run, v1alpha1.ConditionFailed))
+		}
+	})
+	t.Run("held-out accuracy rises", func(t *testing.T) {
+		base, best := number(t, accuracy(run, 0)), number(t, run.Status.Best.Accuracy)
+		t.Logf("Acc@0.7 per iteration: %v", accuracies(run))
+		if base < 0.25 || base > 0.45 || best < 0.75 {
+			t.Errorf("accuracy goes from %v to %v; want about 0.35 to at least 0.75", base, best)
+		}
+	})
+	t.Run("the report stands alone", func(t *testing.T) {
+		dir := t.TempDir()
+		c.plugin("report", "first-run", "-n", ns, "-o", dir)
+		page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"first-run", "<svg", "image/gif"} {
+			if !strings.Contains(string(page), want) {
+				t.Errorf("index.html does not contain %q", want)
+			}
+		}
+		var pods corev1.PodList
+		if err := c.List(t.Context(), &pods, client.InNamespace(ns)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range pods.Items {
+			if strings.Contains(pods.Items[i].Name, "report") && pods.Items[i].DeletionTimestamp.IsZero() {
+				t.Errorf("the report's pod %s is still there", pods.Items[i].Name)
+			}
+		}
+	})
+	t.Run("a ScoringBatch and a PreferenceDataset alone", func(t *testing.T) { alone(connect(t), ns, run) })
+}
+
+// alone scores and pairs iteration 1's videos again, outside of the run.
+func alone(c cluster, ns string, run *v1alpha1.AlignmentRun) {
+	var owned v1alpha1.ScoringBatchList
+	if err := c.List(c.Context(), &owned, client.InNamespace(ns), client.MatchingLabels{
+		v1alpha1.LabelIteration: "1", v1alpha1.LabelStage: string(v1alpha1.StageScore),
+	}); err != nil || len(owned.Items) != 1 {
+		c.Fatalf("the run's ScoringBatch of iteration 1: %d, %v", len(owned.Items), err)
+	}
+	batch := &v1alpha1.ScoringBatch{Spec: owned.Items[0].Spec}
+	batch.Namespace, batch.Name = ns, "my-videos"
+	dataset := &v1alpha1.PreferenceDataset{Spec: v1alpha1.PreferenceDatasetSpec{
+		RuntimeRef: run.Spec.RuntimeRef, Sources: []v1alpha1.PairSource{{ScoringBatch: "my-videos", Iteration: ptr.To(int32(1))}},
+	}}
+	dataset.Namespace, dataset.Name = ns, "my-pairs"
+	for _, o := range []client.Object{dataset, batch} { // the dataset waits for its source
+		if err := c.Create(c.Context(), o); err != nil {
+			c.Fatal(err)
+		}
+	}
+	c.eventually(2*time.Minute, "dataset my-pairs is complete", func() bool {
+		return c.Get(c.Context(), client.ObjectKeyFromObject(dataset), dataset) == nil && dataset.Status.Summary != nil
+	})
+	if err := c.Get(c.Context(), client.ObjectKeyFromObject(batch), batch); err != nil {
+		c.Fatal(err)
+	}
+	if diff := cmp.Diff(run.Status.Iterations[1].Samples.Scores.Digest, batch.Status.Summary.Scores.Digest); diff != "" {
+		c.Errorf("scores alone differ from the run's: %s", diff)
+	}
+	if diff := cmp.Diff(run.Status.Iterations[1].Pairs.Artifact.Digest, dataset.Status.Summary.Artifact.Digest); diff != "" {
+		c.Errorf("pairs alone differ from the run's: %s", diff)
+	}
+}
+
+// TestOperatorKilled kills the operator's pod at ten random moments of a run, whose outcome must be that of a run left alone.
+func TestOperatorKilled(t *testing.T) {
+	c := connect(t)
+	calmNamespace, ns := c.namespace("e2e-calm"), c.namespace("e2e-killed")
+	manifest := strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 2", 1)
+	c.apply(manifest, calmNamespace)
+	calm := c.ended(calmNamespace, "first-run", 12*time.Minute)
+	length := calm.Status.CompletionTime.Sub(calm.Status.StartTime.Time)
+
+	c.apply(manifest, ns)
+	kills := 0
+	for range 10 {
+		moment := time.After(time.Duration(rand.Int64N(int64(length / 10))))
+		select {
+		case <-moment:
+		case <-t.Context().Done():
+			t.Fatal("interrupted")
+		}
+		if c.run(ns, "first-run").Status.Phase == v1alpha1.PhaseSucceeded {
+			break
+		}
+		if err := c.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("spatialalign-system"), client.GracePeriodSeconds(0)); err != nil {
+			t.Fatal(err)
+		}
+		kills++
+	}
+	t.Logf("killed the operator %d times within about %s", kills, length)
+	run := c.ended(ns, "first-run", 15*time.Minute)
+	if diff := cmp.Diff(result(calm), result(run)); diff != "" {
+		t.Errorf("the outcome differs (-left alone +killed):\n%s", diff)
+	}
+}
+
+// TestSuspend suspends a run in the middle: its pods go, and resuming ends as if nothing had been.
+func TestSuspend(t *testing.T) {
+	c := connect(t)
+	ns := c.namespace("e2e-suspend")
+	c.apply(strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 1", 1), ns)
+	c.eventually(3*time.Minute, "the first samples are being made", func() bool {
+		p := c.run(ns, "first-run").Status.Progress
+		return p != nil && p.Stage == v1alpha1.StageSample
+	})
+	c.suspend(ns, true)
+	c.eventually(time.Minute, "no pod runs", func() bool {
+		var pods corev1.PodList
+		if err := c.List(t.Context(), &pods, client.InNamespace(ns)); err != nil {
+			return false
+		}
+		for i := range pods.Items {
+			if phase := pods.Items[i].Status.Phase; phase == corev1.PodRunning || phase == corev1.PodPending {
+				return false
+			}
+		}
+		return c.run(ns, "first-run").Status.Phase == v1alpha1.PhaseSuspended
+	})
+	c.suspend(ns, false)
+	run := c.ended(ns, "first-run", 5*time.Minute)
+	if run.Status.Phase != v1alpha1.PhaseSucceeded {
+		t.Errorf("the resumed run ends %s: %s", run.Status.Phase, condition(run, v1alpha1.ConditionFailed).Message)
+	}
+}
+
+func (c cluster) suspend(ns string, value bool) {
+	c.Helper()
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+strconv.FormatBool(value)+`}}`))
+	if err := c.Patch(c.Context(), c.run(ns, "first-run"), patch); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// result is what a run came to, without names and times.
+func result(run *v1alpha1.AlignmentRun) map[string]any {
+	digests := map[string]any{"accuracies": accuracies(run), "phase": run.Status.Phase, "best": run.Status.Best.Iteration}
+	for i := range run.Status.Iterations {
+		if a := run.Status.Iterations[i].Adapter; a != nil {
+			digests["adapter "+strconv.Itoa(i)] = a.Digest
+		}
+	}
+	return digests
+}
+
+func accuracies(run *v1alpha1.AlignmentRun) []v1alpha1.Fraction {
+	var list []v1alpha1.Fraction
+	for i := range run.Status.Iterations {
+		list = append(list, accuracy(run, i))
+	}
+	return list
+}
+
+func accuracy(run *v1alpha1.AlignmentRun, k int) v1alpha1.Fraction {
+	if e := run.Status.Iterations[k].Evaluation; e != nil {
+		for _, a := range e.Accuracy {
+			if a.Threshold == run.Spec.Evaluation.HeadlineThreshold {
+				return a.Value
+			}
+		}
+	}
+	return ""
+}
+
+func number(t *testing.T, f v1alpha1.Fraction) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(string(f), 64)
+	if err != nil {
+		t.Fatalf("accuracy %q: %v", f, err)
+	}
+	return v
+}
