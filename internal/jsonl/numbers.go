@@ -52,10 +52,52 @@ func (s *Scanner) Float() float64 {
 	return value
 }
 
+// Floats reads an array of numbers into a slice and gives their count; those beyond the slice are
+// read and dropped.
+func (s *Scanner) Floats(into []float64) int {
+	if s.err != nil {
+		return 0
+	}
+	if s.peek() == '[' && s.shortFloats(into) {
+		return len(into)
+	}
+	a := Array{}
+	for s.Element(&a) {
+		if value := s.Float(); a.Len <= len(into) {
+			into[a.Len-1] = value
+		}
+	}
+	return a.Len
+}
+
+// shortFloats reads an array of exactly as many short numbers as the slice holds, with no other white
+// space than blanks. If there is none, it moves nothing.
+func (s *Scanner) shortFloats(into []float64) bool {
+	rest := s.data[s.pos:]
+	pos := 0
+	for k := range into {
+		pos++ // the bracket or the comma
+		for pos < len(rest) && rest[pos] == ' ' {
+			pos++
+		}
+		n, size := parseShort(rest[pos:])
+		pos += size
+		if size == 0 || pos == len(rest) || rest[pos] != ',' && (rest[pos] != ']' || k < len(into)-1) {
+			return false
+		}
+		into[k] = n.float()
+	}
+	if len(into) == 0 || rest[pos] != ']' {
+		return false
+	}
+	s.pos += pos + 1
+	return true
+}
+
 // short is a number of at most maxShort digits and without exponent, as nearly all are.
 type short struct {
 	digits   uint64 // all of them, read as a whole number
-	decimals int    // how many of them stand after the point
+	decimals uint8  // how many of them stand after the point
 	point    bool
 	negative bool
 }
@@ -78,41 +120,44 @@ func (n short) float() float64 {
 	return value
 }
 
-// short reads a short number in one pass. If there is none, it moves nothing: see number.
+// short reads a short number. If there is none, it moves nothing: see number.
 func (s *Scanner) short() (n short, ok bool) {
-	rest := s.data[s.pos:]
+	n, size := parseShort(s.data[s.pos:])
+	s.pos += size
+	return n, size > 0
+}
+
+// parseShort reads the short number that a text begins with, in one pass, and gives its size; 0 if
+// there is none.
+func parseShort(text []byte) (n short, size int) {
 	pos := 0
-	if len(rest) > 0 && rest[0] == '-' {
+	if len(text) > 0 && text[0] == '-' {
 		n.negative = true
 		pos = 1
 	}
 	whole := pos
-	for pos < len(rest) && rest[pos]-'0' <= 9 {
-		n.digits = n.digits*10 + uint64(rest[pos]-'0')
+	for pos < len(text) && text[pos]-'0' <= 9 {
+		n.digits = n.digits*10 + uint64(text[pos]-'0')
 		pos++
 	}
 	count := pos - whole
-	if count == 0 || count > 1 && rest[whole] == '0' {
-		return n, false
+	if count == 0 || count > 1 && text[whole] == '0' {
+		return n, 0
 	}
-	if pos < len(rest) && rest[pos] == '.' {
-		n.point = true
-		pos++
-		point := pos
-		for pos < len(rest) && rest[pos]-'0' <= 9 {
-			n.digits = n.digits*10 + uint64(rest[pos]-'0')
-			pos++
+	if pos < len(text) && text[pos] == '.' {
+		point := pos + 1
+		for pos = point; pos < len(text) && text[pos]-'0' <= 9; pos++ {
+			n.digits = n.digits*10 + uint64(text[pos]-'0')
 		}
-		n.decimals = pos - point
-		if n.decimals == 0 {
-			return n, false
+		if pos == point || pos-point > maxShort {
+			return n, 0
 		}
+		n.point, n.decimals = true, uint8(pos-point)
 	}
-	if count+n.decimals > maxShort || pos < len(rest) && rest[pos]|0x20 == 'e' {
-		return n, false
+	if count+int(n.decimals) > maxShort || pos < len(text) && text[pos]|0x20 == 'e' {
+		return n, 0
 	}
-	s.pos += pos
-	return n, true
+	return n, pos
 }
 
 // number reads the text of a JSON number: -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?

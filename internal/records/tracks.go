@@ -83,18 +83,9 @@ func (d *TrackDecoder) frames(line *contract.TrackLine) {
 
 // box reads [left, top, right, bottom].
 func (d *TrackDecoder) box() *contract.Box {
-	s := &d.scanner
 	var box contract.Box
-	a := jsonl.Array{}
-	for s.Element(&a) {
-		value := s.Float()
-		if a.Len > len(box) {
-			break
-		}
-		box[a.Len-1] = value
-	}
-	if a.Len != len(box) {
-		s.Fail("a box has four numbers: left, top, right, bottom")
+	if d.scanner.Floats(box[:]) != len(box) {
+		d.scanner.Fail("a box has four numbers: left, top, right, bottom")
 	}
 	d.boxes = append(d.boxes, box)
 	return &d.boxes[len(d.boxes)-1]
