@@ -27,7 +27,7 @@ type Recipe struct {
 }
 
 // Published is the recipe of the embedded weights.
-var Published = Recipe{Seed: 1, Steps: 7000, Chunks: 2, Rate: 2e-3, Average: 0.999}
+var Published = Recipe{Seed: 1, Steps: 8000, Chunks: 2, Rate: 2e-3, Average: 0.999}
 
 // Pretrain trains weights from scratch by flow matching: x_t = (1-sigma)·x + sigma·e with sigma
 // uniform in [0, 1), loss = mean((v(x_t) - (e - x))²). The result is a function of the recipe alone.

@@ -32,7 +32,7 @@ const (
 	evalPerPrompt     = 20
 	trainingSteps     = 120
 	pairsPerStep      = 64
-	learningRate      = 1e-3
+	learningRate      = 2e-3
 	rank              = 8
 	beta, lambda, cut = 1, 0.5, 5
 	iterations        = 3

@@ -5,6 +5,7 @@ package safetensors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -97,26 +98,34 @@ func Decode(data []byte) (*File, error) {
 		delete(header, metadataKey)
 	}
 	body := data[8+length:]
-	var sum int64
+	places := make([][2]int64, 0, len(header))
 	for name, raw := range header {
-		t, err := decodeTensor(raw, body)
+		var e entry
+		err := json.Unmarshal(raw, &e)
+		if err == nil {
+			file.Tensors[name], err = e.tensor(body)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("safetensors: tensor %q: %w", name, err)
 		}
-		file.Tensors[name] = t
-		sum += 4 * int64(len(t.Data))
+		places = append(places, e.Offsets)
 	}
-	if sum != int64(len(body)) {
-		return nil, fmt.Errorf("safetensors: tensors take %d bytes of %d", sum, len(body))
+	slices.SortFunc(places, func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	var end int64
+	for _, p := range places {
+		if p[0] != end {
+			return nil, fmt.Errorf("safetensors: a tensor starts at byte %d, the one before ends at %d", p[0], end)
+		}
+		end = p[1]
+	}
+	if end != int64(len(body)) {
+		return nil, fmt.Errorf("safetensors: tensors take %d bytes of %d", end, len(body))
 	}
 	return file, nil
 }
 
-func decodeTensor(raw json.RawMessage, body []byte) (Tensor, error) {
-	var e entry
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return Tensor{}, err
-	}
+// tensor takes an entry's values out of the body.
+func (e *entry) tensor(body []byte) (Tensor, error) {
 	if e.DType != "F32" {
 		return Tensor{}, fmt.Errorf("type %q is not F32", e.DType)
 	}

@@ -27,7 +27,7 @@ const (
 )
 
 // shares of the stories, in percent.
-var shares = [...]int{Right: 29, Static: 27, Wanders: 14, Short: 14, Reversed: 9, Random: 5, Vanishes: 2}
+var shares = [...]int{Right: 27, Static: 29, Wanders: 14, Short: 14, Reversed: 9, Random: 4, Vanishes: 3}
 
 // DrawCaption draws a caption uniformly and a story by its share.
 func DrawCaption(source *draw.Source) (Caption, Story) {
@@ -85,7 +85,7 @@ func Film(source *draw.Source, c Caption, story Story) *[KeyFrames]Key {
 	}
 	// From one side to the other it hops over the object or passes behind it.
 	lift := object.Height + subject.Height/2 + 1
-	if across := (from.x-object.X)*(to.x-object.X) < 0; !across || source.Float() < 0.3 {
+	if across := (from.x-object.X)*(to.x-object.X) < 0; !across || source.Float() < 0.15 {
 		lift = 0
 	}
 	keys := new([KeyFrames]Key)

@@ -1,0 +1,147 @@
+package detect
+
+import (
+	"image"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/worker/synthetic/scene"
+)
+
+var (
+	cat = scene.RGB{R: 255, G: 128, B: 0}
+	log = scene.RGB{R: 0, G: 255, B: 128}
+)
+
+// paint draws rectangles of a colour, [left, top, right, bottom] in inclusive pixels.
+func paint(frame *image.Paletted, c scene.RGB, boxes ...[4]int) {
+	index := uint8(0)
+	for i, p := range scene.Palette {
+		if r, g, b, _ := p.RGBA(); uint8(r>>8) == c.R && uint8(g>>8) == c.G && uint8(b>>8) == c.B {
+			index = uint8(i)
+		}
+	}
+	for _, b := range boxes {
+		for y := b[1]; y <= b[3]; y++ {
+			for x := b[0]; x <= b[2]; x++ {
+				frame.Pix[y*frame.Stride+x] = index
+			}
+		}
+	}
+}
+
+func blank() *image.Paletted { return scene.Render(&[scene.KeyFrames]scene.Key{})[0] }
+
+// The kinds of frame that the rules know.
+func valid() *image.Paletted {
+	f := blank()
+	paint(f, cat, [4]int{5, 30, 12, 35})
+	paint(f, log, [4]int{30, 28, 40, 35})
+	return f
+}
+
+func miss() *image.Paletted {
+	f := blank()
+	paint(f, log, [4]int{30, 28, 40, 35})
+	return f
+}
+
+func redundant() *image.Paletted {
+	f := valid()
+	paint(f, cat, [4]int{50, 30, 55, 35})
+	return f
+}
+
+func video(counts ...any) (frames []*image.Paletted) {
+	for i := 0; i < len(counts); i += 2 {
+		for range counts[i].(int) {
+			frames = append(frames, counts[i+1].(func() *image.Paletted)())
+		}
+	}
+	return frames
+}
+
+func TestRules(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		frames []*image.Paletted
+		want   string
+	}{
+		{"all valid", video(24, valid), ""},
+		{"20 valid", video(4, miss, 20, valid), ""},
+		{"19 valid", video(5, miss, 19, valid), contract.ReasonTooFewValidFrames},
+		{"16 redundant among many", video(16, redundant, 20, valid), ""},
+		{"17 redundant", video(17, redundant, 20, valid), contract.ReasonTooManyRedundantFrames},
+		{"redundant comes first", video(17, redundant, 3, valid), contract.ReasonTooManyRedundantFrames},
+		{"runs of 3 only", video(3, valid, 1, miss, 3, valid, 1, redundant, 3, valid, 1, miss, 3, valid, 1, miss, 3, valid, 1, miss, 3, valid, 1, miss, 3, valid),
+			contract.ReasonNoStableRun},
+		{"no frames", nil, contract.ReasonNoVideo},
+	} {
+		if got := Track(c.frames, cat, log); got.Reason != c.want {
+			t.Errorf("%s: reason %q, want %q", c.name, got.Reason, c.want)
+		}
+	}
+}
+
+func TestBoxes(t *testing.T) {
+	hidden := blank()
+	paint(hidden, cat, [4]int{28, 30, 44, 35})
+	paint(hidden, log, [4]int{32, 28, 40, 35}) // the cat looks out on both sides
+	speck := miss()
+	paint(speck, cat, [4]int{5, 5, 7, 5})
+	pale := miss()
+	paint(pale, scene.RGB{R: 255, G: 191, B: 0}, [4]int{5, 30, 12, 35}) // a step of the palette off: still a cat
+	other := miss()
+	paint(other, scene.RGB{R: 255, G: 0, B: 0}, [4]int{5, 30, 12, 35}) // a fox
+
+	object := &contract.Box{30, 28, 40, 35}
+	for _, c := range []struct {
+		name            string
+		frame           *image.Paletted
+		subject, object *contract.Box
+	}{
+		{"both", valid(), &contract.Box{5, 30, 12, 35}, object},
+		{"no subject", miss(), nil, object},
+		{"two subjects: the box around both", redundant(), &contract.Box{5, 30, 55, 35}, object},
+		{"subject behind the object", hidden, &contract.Box{28, 30, 44, 35}, &contract.Box{32, 28, 40, 35}},
+		{"three pixels are no detection", speck, nil, object},
+		{"a colour almost right", pale, &contract.Box{5, 30, 12, 35}, object},
+		{"another animal", other, nil, object},
+	} {
+		got := Track([]*image.Paletted{c.frame}, cat, log).Frames[0]
+		if !same(got.Subject, c.subject) || !same(got.Object, c.object) {
+			t.Errorf("%s: subject %v, object %v; want %v, %v", c.name, got.Subject, got.Object, c.subject, c.object)
+		}
+	}
+}
+
+func same(a, b *contract.Box) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+
+// Every word is found where it is drawn, whatever stands beside it.
+func TestEveryWordIsFound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		subject, object := rapid.SampledFrom(scene.Subjects).Draw(t, "subject"), rapid.SampledFrom(scene.Objects).Draw(t, "object")
+		x, y := rapid.IntRange(0, 20).Draw(t, "x"), rapid.IntRange(0, 40).Draw(t, "y")
+		frame := blank()
+		paint(frame, subject.Color, [4]int{x, y, x + 5, y + 5})
+		paint(frame, object.Color, [4]int{40, 20, 50, 30})
+		got := Track([]*image.Paletted{frame}, subject.Color, object.Color).Frames[0]
+		if want := (contract.Box{float64(x), float64(y), float64(x + 5), float64(y + 5)}); got.Subject == nil || *got.Subject != want {
+			t.Errorf("%s is at %v, want %v", subject.Word, got.Subject, want)
+		}
+		if got.Object == nil || *got.Object != (contract.Box{40, 20, 50, 30}) {
+			t.Errorf("%s is at %v", object.Word, got.Object)
+		}
+	})
+}
+
+// What is drawn here and kept by others: a change voids tracks and must come with a new revision.
+func TestIdentity(t *testing.T) {
+	want := contract.Detector{Name: "synthetic-colour", Revision: "1",
+		Digest: "sha256:ebcaa5320081507ec94b78b9b2851cab51ac78a84fd0e438a09b41674abb5bb4"}
+	if got := Identity(); got != want {
+		t.Errorf("identity is %+v, was %+v", got, want)
+	}
+}
