@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Chart is a drawing in SVG user units; the template chart.svg turns it into text.
+// Chart is a drawing in SVG user units; the template chart turns it into text.
 type Chart struct {
 	W, H float64
 	// Name says to those who cannot see it what the chart shows.

@@ -181,7 +181,7 @@ func TestReportOfFullSize(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	if err := WriteFiles(dir, w.report()); err != nil {
+	if err := writeFiles(dir, w.report()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 )
 
-// WriteFiles writes a report into a folder, which it makes when absent. Files of an earlier report
+// writeFiles writes a report into a folder, which it makes when absent. Files of an earlier report
 // are replaced; others stay.
-func WriteFiles(dir string, files map[string][]byte) error {
+func writeFiles(dir string, files map[string][]byte) error {
 	for name, data := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
