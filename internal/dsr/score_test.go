@@ -112,7 +112,9 @@ func anyFrames() *rapid.Generator[[]Frame] {
 			return Box{}
 		}
 		// Quarters of pixels, so that moving and mirroring a box rounds nothing.
-		quarters := func(low, high int, label string) float64 { return float64(rapid.IntRange(4*low, 4*high).Draw(t, label)) / 4 }
+		quarters := func(low, high int, label string) float64 {
+			return float64(rapid.IntRange(4*low, 4*high).Draw(t, label)) / 4
+		}
 		x, y := quarters(-100, 900, "x"), quarters(-100, 500, "y")
 		return Box{x, y, x + quarters(0, 300, "width"), y + quarters(0, 300, "height")}
 	})

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/dsr"
@@ -98,6 +99,8 @@ func checkText(text string, limit int) error {
 		return errors.New("must not be empty")
 	case len(text) > limit:
 		return fmt.Errorf("is longer than %d bytes", limit)
+	case !utf8.ValidString(text):
+		return errors.New("is not valid UTF-8")
 	case strings.ContainsFunc(text, unicode.IsControl):
 		return errors.New("must not contain control characters")
 	default:

@@ -100,6 +100,7 @@ func TestBadCSV(t *testing.T) {
 		header + "LR,a,cat,log,S,L,R," + strings.Repeat("x", 2001) + "\n":    `column "prompt": is longer than 2000 bytes`,
 		header + "LR,a,cat,log," + strings.Repeat("x", 513) + ",L,R,P\n":     `column "scene": is longer than 512 bytes`,
 		header + "LR," + strings.Repeat("x", 129) + ",cat,log,S,L,R,P\n":     `column "prompt_id": is longer than 128 bytes`,
+		header + "LR,a,cat,log,S,L,R,\xff\n":                                 `f.csv:2:20: column "prompt": is not valid UTF-8`,
 	} {
 		if set, err := Read(strings.NewReader(text), "f.csv"); err == nil || !strings.HasPrefix(err.Error(), "f.csv:") || !strings.Contains(err.Error(), message) {
 			t.Errorf("%q: %v, error %v, want %q", text, set, err, message)
@@ -182,7 +183,7 @@ func addFile(f *testing.F, path string) {
 
 func FuzzCSV(f *testing.F) {
 	addFile(f, "testdata/published.csv")
-	f.Add("type,prompt_id,animal,object,scene,initial_SR,final_SR,prompt\nLR,a,cat,log,S,L,R,P\n")
+	f.Add("type,prompt_id,animal,object,scene,initial_SR,final_SR,prompt\nLR,a,cat,log,S,L,R,\xff\n")
 	f.Fuzz(func(t *testing.T, text string) { checkRead(t, text, "f.csv") })
 }
 
