@@ -94,6 +94,7 @@ type PromptsSpec struct {
 // PromptSource says where a prompt set comes from.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.generate), has(self.configMapRef), has(self.artifact)].filter(x, x).size() == 1",message="exactly one of generate, configMapRef and artifact must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.artifact) || self.artifact.key.endsWith('.jsonl') || self.artifact.key.endsWith('.csv')",message="artifact.key must end in .jsonl or .csv"
 type PromptSource struct {
 	// generate makes prompts from the built-in grammar. Training and evaluation sets never overlap, whatever their seeds.
 	// +optional
@@ -143,6 +144,7 @@ type ConfigMapKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
 	// key within the ConfigMap.
@@ -190,11 +192,13 @@ type TrainingSpec struct {
 
 	// learningRate at its height.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 1.0",message="must be greater than 0 and at most 1"
 	LearningRate Decimal `json:"learningRate,omitempty"`
 
 	// beta scales the preference margin.
 	// +optional
 	// +default="1"
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0",message="must be greater than 0"
 	Beta Decimal `json:"beta,omitempty"`
 
 	// lambda weighs the zeroth-order regularizer, which holds the policy's output to the reference's.
@@ -205,6 +209,7 @@ type TrainingSpec struct {
 	// marginClip bounds the margin to [-marginClip, marginClip].
 	// +optional
 	// +default="5"
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0",message="must be greater than 0"
 	MarginClip Decimal `json:"marginClip,omitempty"`
 
 	// lora is the adapter's shape.

@@ -39,6 +39,7 @@ type AlignmentRuntimeSpec struct {
 
 	// train fine-tunes the adapter.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(self.shards) || self.shards == 1",message="training has one shard"
 	Train StageTemplate `json:"train,omitzero"`
 
 	// defaults of the fields that depend on the model.
@@ -103,6 +104,7 @@ type PVCStore struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	ClaimName string `json:"claimName,omitempty"`
 }
 
@@ -138,6 +140,7 @@ type S3Store struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	SecretName string `json:"secretName,omitempty"`
 }
 
@@ -166,6 +169,8 @@ type StageTemplate struct {
 
 	// resources of the container: GPUs, CPU, memory.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are not supported; request GPUs as extended resources"
+	// +kubebuilder:validation:XValidation:rule="(!has(self.limits) || self.limits.size() <= 16) && (!has(self.requests) || self.requests.size() <= 16)",message="must not have more than 16 limits or requests"
 	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
 
 	// shards split the stage's samples over that many pods. Training has one.
@@ -246,6 +251,7 @@ type TrainingDefaults struct {
 
 	// learningRate at its height.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 1.0",message="must be greater than 0 and at most 1"
 	LearningRate Decimal `json:"learningRate,omitempty"`
 
 	// lora is the adapter's shape.

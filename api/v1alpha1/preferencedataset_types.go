@@ -43,6 +43,7 @@ type PairSource struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	ScoringBatch string `json:"scoringBatch,omitempty"`
 
 	// iteration that the samples belong to.

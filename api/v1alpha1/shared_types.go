@@ -16,12 +16,12 @@ type Fraction string
 // +kubebuilder:validation:MaxLength=16
 type Decimal string
 
-// ArtifactKey is a path under the store's root, never a URL: no "..", not absolute.
+// ArtifactKey is a path under the store's root, never a URL: not absolute, and no element of dots alone. The pattern
+// says all of it, as a rule in CEL would cost too much in the lists of status.
 //
-// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`
+// +kubebuilder:validation:Pattern=`^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*(/\.*[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=512
-// +kubebuilder:validation:XValidation:rule="!self.split('/').exists(p, p == '.' || p == '..')",message="must not contain . or .. as a path element"
 type ArtifactKey string
 
 // Digest is "sha256:" and 64 hex digits.
@@ -37,6 +37,7 @@ type RuntimeReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 }
 
@@ -66,9 +67,10 @@ type ScoringSpec struct {
 	MaxInvalidFraction Fraction `json:"maxInvalidFraction,omitempty"`
 }
 
-// PairingSpec says which samples win and which lose.
+// PairingSpec says which samples win and which lose. Its rule asks for both thresholds first because the empty default
+// of the field is checked before the thresholds have theirs.
 //
-// +kubebuilder:validation:XValidation:rule="double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
+// +kubebuilder:validation:XValidation:rule="!has(self.winnerThreshold) || !has(self.loserThreshold) || double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
 type PairingSpec struct {
 	// winnerThreshold is the DSR-Score from which a sample wins.
 	// +optional
