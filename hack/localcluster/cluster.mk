@@ -1,0 +1,26 @@
+# The local cluster: see docs/local-cluster.md. Included by the Makefile at the root of the checkout.
+
+LOCALCLUSTER := bin/localcluster
+
+##@ Local cluster
+
+# One driver for all of these; it builds the cluster's programs itself and caches them outside of the checkout.
+$(LOCALCLUSTER): $(shell find hack/localcluster/cluster -type f)
+	@echo "building $@"
+	@CGO_ENABLED=0 GOFLAGS= GOWORK=off go -C hack/localcluster/cluster build -trimpath -buildvcs=false -o $(abspath $@) .
+
+.PHONY: cluster-up
+cluster-up: $(LOCALCLUSTER) ## Build what is missing and start the local Kubernetes (Linux, root)
+	@$(LOCALCLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: $(LOCALCLUSTER) ## Stop the local Kubernetes and delete its data
+	@$(LOCALCLUSTER) down
+
+.PHONY: cluster-status
+cluster-status: $(LOCALCLUSTER) ## Tell whether the local Kubernetes runs, and where
+	@$(LOCALCLUSTER) status
+
+.PHONY: envtest-assets
+envtest-assets: $(LOCALCLUSTER) ## Build etcd, kube-apiserver and kubectl; print their folder for KUBEBUILDER_ASSETS
+	@$(LOCALCLUSTER) assets

@@ -1,0 +1,76 @@
+// Localcluster builds, starts, feeds and stops a real one-node Kubernetes for development and end-to-end tests. See
+// docs/local-cluster.md for its use and hack/localcluster/README.md for how it is made.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/parts"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{
+		Use:           "localcluster",
+		Short:         "A real one-node Kubernetes, built from Go modules and Debian packages",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	dir := root.PersistentFlags().String("dir", "", "folder of the cluster (default .local/cluster in the checkout)")
+	root.AddCommand(assetsCommand())
+	root.AddCommand(clusterCommands(dir)...)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "localcluster:", err)
+		stop()
+		os.Exit(exitCode(err))
+	}
+}
+
+func assetsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "assets",
+		Short: "Build etcd, kube-apiserver and kubectl only, and print their folder: the KUBEBUILDER_ASSETS of envtest",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checkout, err := findCheckout()
+			if err != nil {
+				return err
+			}
+			bin, err := parts.Build(cmd.Context(), checkout, parts.EnvtestAssets, os.Stderr)
+			if err != nil {
+				return err
+			}
+			fmt.Println(bin)
+			return nil
+		},
+	}
+}
+
+func findCheckout() (string, error) {
+	at, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return layout.FindCheckout(at)
+}
+
+// place is the layout of the cluster in the folder of the --dir flag, or in the checkout's default folder.
+func place(dir string) (layout.Layout, error) {
+	if dir == "" {
+		checkout, err := findCheckout()
+		if err != nil {
+			return layout.Layout{}, err
+		}
+		dir = filepath.Join(checkout, ".local", "cluster")
+	}
+	return layout.New(dir)
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/devices"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/node"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/volumes"
+)
+
+const (
+	readyTimeout = 2 * time.Minute
+	readyPoll    = 100 * time.Millisecond
+	tailLines    = 25
+)
+
+// obstacle is what a cluster that is not ready waits for, and the components whose logs say why.
+type obstacle struct {
+	what string
+	logs []string
+}
+
+// waitReady waits until pods can run: the node is ready with its devices and volumes, and takes pods.
+func waitReady(ctx context.Context, l layout.Layout, s node.Settings) error {
+	deadline := time.Now().Add(readyTimeout)
+	for shown := ""; ; {
+		missing := findObstacle(ctx, l, s)
+		if missing == nil {
+			return nil
+		}
+		if missing.what != shown {
+			fmt.Fprintln(os.Stderr, "waiting for", missing.what)
+			shown = missing.what
+		}
+		_, err := node.Supervisor(l)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// The lock is taken a moment after the start.
+		died := errors.Is(err, node.ErrNotRunning) && time.Until(deadline) < readyTimeout-5*time.Second
+		if died || time.Now().After(deadline) {
+			problem := fmt.Sprintf("%s is still missing after %v", missing.what, readyTimeout)
+			if died {
+				problem = "its supervisor has ended"
+			}
+			var tails strings.Builder
+			for _, component := range append([]string{"supervisor"}, missing.logs...) {
+				tails.WriteString(logTail(l, component))
+			}
+			return fmt.Errorf("the cluster did not get ready: %s\n%s", problem, tails.String())
+		}
+		time.Sleep(readyPoll)
+	}
+}
+
+// findObstacle returns the first thing that the cluster still lacks, or nil.
+func findObstacle(ctx context.Context, l layout.Layout, s node.Settings) *obstacle {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	api := &obstacle{"the Kubernetes API", []string{"etcd", "kube-apiserver"}}
+	client, err := node.Client(l)
+	if err != nil {
+		return api
+	}
+	if _, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+		return api
+	}
+	found, err := client.CoreV1().Nodes().Get(ctx, layout.NodeName, metav1.GetOptions{})
+	if err != nil || !ready(found) || len(found.Spec.Taints) > 0 {
+		return &obstacle{"the node", []string{"containerd", "kubelet", "kube-controller-manager"}}
+	}
+	if gpus := found.Status.Allocatable[devices.Resource]; gpus.Value() != int64(s.GPUs) {
+		return &obstacle{fmt.Sprintf("%d of %s on the node", s.GPUs, devices.Resource), []string{"device-plugin", "kubelet"}}
+	}
+	if available, bound, err := countVolumes(ctx, client); err != nil || available+bound < s.Volumes {
+		return &obstacle{"the local volumes", []string{"volumes"}}
+	}
+	if _, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); err != nil {
+		return &obstacle{"the default service account", []string{"kube-controller-manager"}}
+	}
+	return nil
+}
+
+// countVolumes counts the local volumes that claims can have and those that they have.
+func countVolumes(ctx context.Context, client kubernetes.Interface) (available, bound int, err error) {
+	list, err := client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, volume := range list.Items {
+		if volume.Spec.StorageClassName != volumes.Class {
+			continue
+		}
+		switch volume.Status.Phase {
+		case corev1.VolumeAvailable:
+			available++
+		case corev1.VolumeBound:
+			bound++
+		}
+	}
+	return available, bound, nil
+}
+
+func ready(n *corev1.Node) bool {
+	for _, condition := range n.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// logTail is the end of a component's log under a heading.
+func logTail(l layout.Layout, component string) string {
+	content, err := os.ReadFile(l.Log(component))
+	if err != nil {
+		return fmt.Sprintf("--- %v\n", err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+	return fmt.Sprintf("--- %s:\n%s\n", l.Log(component), strings.Join(lines[max(0, len(lines)-tailLines):], "\n"))
+}
+
+// status prints what runs; a cluster that does not run, or is not ready, is an error.
+func status(ctx context.Context, l layout.Layout, out io.Writer) error {
+	pid, err := node.Supervisor(l)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.Dir, err)
+	}
+	s, err := node.Load(l)
+	if err != nil {
+		return err
+	}
+	missing := findObstacle(ctx, l, s)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "api\t%s\nkubeconfig\t%s\nprograms\t%s\nlogs\t%s\nsupervisor\tprocess %d\n",
+		s.Server(), l.Kubeconfig(), s.Bin, l.Path("logs"), pid)
+	if missing == nil {
+		client, err := node.Client(l)
+		if err != nil {
+			return err
+		}
+		available, bound, err := countVolumes(ctx, client)
+		if err != nil {
+			return fmt.Errorf("local volumes: %w", err)
+		}
+		fmt.Fprintf(table, "node\t%s ready, %d of %s\nvolumes\t%d available, %d bound\n",
+			layout.NodeName, s.GPUs, devices.Resource, available, bound)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if missing != nil {
+		return fmt.Errorf("not ready: it lacks %s", missing.what)
+	}
+	return nil
+}
