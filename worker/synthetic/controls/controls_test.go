@@ -2,16 +2,23 @@ package controls
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/dsr"
+	"github.com/spatialalign/operator/internal/scoring"
 	"github.com/spatialalign/operator/worker/synthetic/align"
+	"github.com/spatialalign/operator/worker/synthetic/draw"
+	"github.com/spatialalign/operator/worker/synthetic/scene"
 )
 
 // The experiments of docs/synthetic.md. They need about a minute of two processors, and several times
 // that under the race detector.
 func TestControls(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, evalPerPrompt)
 	dpo := align.ZODPO(beta, lambda, cut)
 	results := map[string][]outcome{}
 	experiments := []experiment{
@@ -25,7 +32,7 @@ func TestControls(t *testing.T) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "\nbase                    %v\n", w.baseline)
 	for _, e := range experiments {
-		results[e.String()] = w.run(t, e)
+		results[e.String()], _ = w.run(t, e)
 		for i, o := range results[e.String()] {
 			fmt.Fprintf(&table, "%-23s %v  (iteration %d)\n", e, o, i+1)
 		}
@@ -57,5 +64,67 @@ func TestControls(t *testing.T) {
 	}
 	if o := last("winners only seed 1"); o.accuracy > last("DPO seed 1").accuracy {
 		t.Errorf("winners only ends at %v, above DPO's %v", o, last("DPO seed 1"))
+	}
+}
+
+// The whole loop again, with the same seed and other processors: the same outcomes, the same bits.
+func TestARunIsRepeatable(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	e := experiment{name: "DPO", seed: 4, objective: align.ZODPO(beta, lambda, cut), steps: 15}
+	w := newWorld(t, 2)
+	want, first := w.run(t, e)
+	runtime.GOMAXPROCS(1)
+	got, second := w.run(t, e)
+	if !slices.Equal(got, want) {
+		t.Errorf("outcomes are %v, then %v", want, got)
+	}
+	for i, x := range first.Slices() {
+		if !slices.Equal(x, second.Slices()[i]) {
+			t.Fatalf("tensor %d of the adapter differs", i)
+		}
+	}
+}
+
+// The captioned videos of the pre-training, seen through the pixels: a right story wins, a wrong one
+// loses, a subject that vanishes is INVALID.
+func TestStories(t *testing.T) {
+	type tally struct{ wins, invalid, all float64 }
+	tallies := map[scene.Story]*tally{}
+	scorer := scoring.NewScorer(dsr.MinUsableFrames)
+	latent := make([]float32, scene.LatentSize)
+	for i := range uint64(2000) {
+		source := draw.New(draw.Caption, 99, i)
+		caption, story := scene.DrawCaption(&source)
+		scene.Encode(latent, scene.Film(&source, caption, story))
+		line := score(t, scorer, contract.PromptLine{Subject: caption.Subject.Word, Object: caption.Object.Word,
+			Type: string([]byte{caption.Initial, caption.Final})}, latent)
+		if tallies[story] == nil {
+			tallies[story] = &tally{}
+		}
+		tallies[story].all++
+		switch {
+		case line.Status == contract.StatusInvalid:
+			tallies[story].invalid++
+		case *line.Score >= winnerThreshold:
+			tallies[story].wins++
+		}
+	}
+	for _, c := range []struct {
+		story                     scene.Story
+		name                      string
+		minWins, maxWins, invalid float64 // invalid: at least that share
+	}{
+		{scene.Right, "right", 0.95, 1, 0},
+		{scene.Static, "static", 0, 0, 0},
+		{scene.Wanders, "wanders", 0, 0.2, 0},
+		{scene.Short, "short", 0, 0.3, 0},
+		{scene.Reversed, "reversed", 0, 0, 0},
+		{scene.Random, "random", 0, 0.5, 0},
+		{scene.Vanishes, "vanishes", 0, 0.05, 0.95},
+	} {
+		got := tallies[c.story]
+		if wins, invalid := got.wins/got.all, got.invalid/got.all; wins < c.minWins || wins > c.maxWins || invalid < c.invalid {
+			t.Errorf("%s: %.2f of %.0f win and %.2f are INVALID, want %.2f to %.2f and at least %.2f", c.name, wins, got.all, invalid, c.minWins, c.maxWins, c.invalid)
+		}
 	}
 }

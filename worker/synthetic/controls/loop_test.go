@@ -3,6 +3,7 @@
 package controls
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -29,13 +30,13 @@ const (
 	trainPrompts      = 30
 	samplesPerPrompt  = 5
 	evalPrompts       = 30
-	evalPerPrompt     = 20
 	trainingSteps     = 120
 	pairsPerStep      = 64
 	learningRate      = 2e-3
 	rank              = 8
-	beta, lambda, cut = 1, 0.5, 5
+	beta, lambda, cut = 1, 0.5, 5 // cut is marginClip
 	iterations        = 3
+	evalPerPrompt     = 20
 	winnerThreshold   = 0.7
 )
 
@@ -44,6 +45,8 @@ type experiment struct {
 	name      string
 	seed      uint64
 	objective align.Objective
+	// steps of each training; 0 means trainingSteps.
+	steps int
 	// relabel, unless nil, changes the pairs before training.
 	relabel func(seed uint64, pairs []align.Pair)
 }
@@ -69,10 +72,11 @@ func (o outcome) String() string {
 type world struct {
 	base        *base.Model
 	train, eval []contract.PromptLine
+	perPrompt   int // samples of each evaluation prompt
 	baseline    outcome
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t *testing.T, perPrompt int) *world {
 	t.Helper()
 	m, err := base.Load()
 	if err != nil {
@@ -85,15 +89,15 @@ func newWorld(t testing.TB) *world {
 		}
 		return lines
 	}
-	w := &world{base: m,
+	w := &world{base: m, perPrompt: perPrompt,
 		train: generate(prompts.SplitTrain, trainPrompts, 1), eval: generate(prompts.SplitEvaluation, evalPrompts, 2)}
 	w.baseline = w.evaluate(t, nil)
 	return w
 }
 
 // evaluate on the held-out prompts, with seeds that never change.
-func (w *world) evaluate(t testing.TB, adapter *model.Adapter) outcome {
-	samples := w.generate(t, w.eval, contract.SeedRule{Seed: 7}, evalPerPrompt, adapter)
+func (w *world) evaluate(t *testing.T, adapter *model.Adapter) outcome {
+	samples := w.generate(t, w.eval, contract.SeedRule{Seed: 7}, w.perPrompt, adapter)
 	var o outcome
 	unseen := 0
 	for _, s := range samples {
@@ -114,9 +118,12 @@ func (w *world) evaluate(t testing.TB, adapter *model.Adapter) outcome {
 	return outcome{o.accuracy / n, o.valid / n, o.heldOut / float64(max(1, unseen))}
 }
 
-// run the loop: sample, score, pair, train, evaluate; pairs accumulate, the best adapter goes on.
-func (w *world) run(t testing.TB, e experiment) []outcome {
+// run the loop: sample, score, pair, train, evaluate; pairs accumulate, the best adapter goes on. It
+// gives the outcome of each iteration and the last adapter.
+func (w *world) run(t *testing.T, e experiment) ([]outcome, *model.Adapter) {
+	t.Helper()
 	var (
+		adapter  *model.Adapter
 		pairs    []align.Pair
 		best     *model.Adapter
 		bestAcc  = w.baseline.accuracy
@@ -129,18 +136,18 @@ func (w *world) run(t testing.TB, e experiment) []outcome {
 			e.relabel(e.seed+uint64(iteration)<<32, fresh)
 		}
 		pairs = append(pairs, fresh...)
-		adapter := w.adapt(t, e, iteration, pairs, best)
+		adapter = w.adapt(t, e, iteration, pairs, best)
 		got := w.evaluate(t, adapter)
 		outcomes = append(outcomes, got)
 		if got.accuracy >= bestAcc {
 			best, bestAcc = adapter, got.accuracy
 		}
 	}
-	return outcomes
+	return outcomes, adapter
 }
 
 // adapt trains one iteration's adapter, from the best so far or a fresh one.
-func (w *world) adapt(t testing.TB, e experiment, iteration int, pairs []align.Pair, best *model.Adapter) *model.Adapter {
+func (w *world) adapt(t *testing.T, e experiment, iteration int, pairs []align.Pair, best *model.Adapter) *model.Adapter {
 	adapter := model.NewAdapter(w.base.Words(), rank, rank)
 	if best == nil {
 		adapter.Randomize(e.seed)
@@ -150,12 +157,13 @@ func (w *world) adapt(t testing.TB, e experiment, iteration int, pairs []align.P
 			copy(to, from[i])
 		}
 	}
+	steps := cmp.Or(e.steps, trainingSteps)
 	trainer, err := align.New(w.base.Weights, adapter, pairs, align.Options{Seed: e.seed, Iteration: iteration,
-		Steps: trainingSteps, PairsPerStep: pairsPerStep, Rate: learningRate, Objective: e.objective})
+		Steps: steps, PairsPerStep: pairsPerStep, Rate: learningRate, Objective: e.objective})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for trainer.Done() < trainingSteps {
+	for trainer.Done() < steps {
 		if _, err := trainer.Step(); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +172,7 @@ func (w *world) adapt(t testing.TB, e experiment, iteration int, pairs []align.P
 }
 
 // generate samples and find out from their stored pixels how well they show their prompts.
-func (w *world) generate(t testing.TB, lines []contract.PromptLine, seeds contract.SeedRule, perPrompt int, adapter *model.Adapter) []sample {
+func (w *world) generate(t *testing.T, lines []contract.PromptLine, seeds contract.SeedRule, perPrompt int, adapter *model.Adapter) []sample {
 	samples := make([]sample, 0, len(lines)*perPrompt)
 	requests := make([]model.Request, 0, cap(samples))
 	for _, line := range lines {
@@ -194,7 +202,7 @@ func (w *world) generate(t testing.TB, lines []contract.PromptLine, seeds contra
 }
 
 // score goes through the stored video: rendered, written as GIF, read again, detected, scored.
-func score(t testing.TB, scorer *scoring.Scorer, prompt contract.PromptLine, latent []float32) contract.ScoreLine {
+func score(t *testing.T, scorer *scoring.Scorer, prompt contract.PromptLine, latent []float32) contract.ScoreLine {
 	data, err := video.Encode(scene.Render(scene.Decode(latent)))
 	if err != nil {
 		t.Error(err)
