@@ -97,4 +97,3 @@ func ready(ctx context.Context) error {
 	}
 	return nil
 }
-

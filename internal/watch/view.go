@@ -82,7 +82,7 @@ func NewView(run *v1alpha1.AlignmentRun, batches map[string]*v1alpha1.ScoringBat
 		Runtime: run.Spec.RuntimeRef.Name, Wanted: run.Spec.Iterations,
 		Phase: run.Status.Phase, Best: run.Status.Best,
 		Start: run.CreationTimestamp.Time, End: timeOf(run.Status.CompletionTime),
-		Threshold: Threshold(run),
+		Threshold: string(run.Spec.Evaluation.HeadlineThreshold),
 	}
 	if run.Status.StartTime != nil {
 		v.Start = run.Status.StartTime.Time
@@ -106,16 +106,8 @@ func NewView(run *v1alpha1.AlignmentRun, batches map[string]*v1alpha1.ScoringBat
 	return v
 }
 
-// Threshold of the headline accuracy of a run.
-func Threshold(run *v1alpha1.AlignmentRun) string {
-	if run.Spec.Evaluation.HeadlineThreshold == "" {
-		return "0.7"
-	}
-	return string(run.Spec.Evaluation.HeadlineThreshold)
-}
-
-// AccuracyAt finds the accuracy at a threshold, nil when the summary has none.
-func AccuracyAt(s *v1alpha1.ScoreSummary, threshold string) *float64 {
+// accuracyAt finds the accuracy at a threshold, nil when the summary has none.
+func accuracyAt(s *v1alpha1.ScoreSummary, threshold string) *float64 {
 	if s == nil {
 		return nil
 	}
@@ -155,7 +147,7 @@ func newIteration(status *v1alpha1.AlignmentRunStatus, i int, threshold string,
 	from := &status.Iterations[i]
 	it := Iteration{
 		Start: timeOf(from.StartTime), End: timeOf(from.CompletionTime),
-		Accuracy: AccuracyAt(from.Evaluation, threshold), Decision: from.Decision,
+		Accuracy: accuracyAt(from.Evaluation, threshold), Decision: from.Decision,
 	}
 	if from.Iteration != nil {
 		it.Number = *from.Iteration

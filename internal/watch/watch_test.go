@@ -73,8 +73,8 @@ func TestPainterRedrawsInPlace(t *testing.T) {
 // apiServer is a fake one that can be told to break its watches.
 type apiServer struct {
 	client.WithWatch
-	watches chan apiwatch.Interface
-	refuse  atomic.Int32 // how many more watches to refuse
+	watches chan apiwatch.Interface // of runs, as they begin; what happens before is not replayed to them
+	refuse  atomic.Int32            // how many more watches to refuse
 }
 
 func newServer(t *testing.T, objects ...client.Object) *apiServer {
@@ -138,6 +138,7 @@ func TestFollow(t *testing.T) {
 		s := newServer(t, started())
 		show, result := follow(t.Context(), s)
 		<-show.views
+		<-s.watches
 		setStatus(t, s, ended(v1alpha1.ConditionComplete, v1alpha1.ReasonTargetReached, "0.9").Status)
 		if err := <-result; err != nil {
 			t.Error(err)
@@ -168,6 +169,7 @@ func TestFollow(t *testing.T) {
 		s := newServer(t, started())
 		show, result := follow(t.Context(), s)
 		<-show.views
+		<-s.watches
 		if err := s.Delete(t.Context(), started()); err != nil {
 			t.Fatal(err)
 		}
