@@ -14,13 +14,13 @@ import (
 type Kind int
 
 const (
-	// Storage: the store or the network refused, or failed half-way.
+	// Storage means that the store or the network refused, or failed half-way.
 	Storage Kind = iota
-	// Missing: the store has no such file.
+	// Missing means that the store has no such file.
 	Missing
-	// Corrupt: the file is there, but is not what its digest, size or format promises.
+	// Corrupt means that the file is there, but is not what its digest, size or format promises.
 	Corrupt
-	// Misnamed: the key or the store's URL is not a valid one.
+	// Misnamed means that the key or the store's URL is not a valid one.
 	Misnamed
 )
 

@@ -97,22 +97,16 @@ func (f *folder) ListPaged(_ context.Context, opts *driver.ListOptions) (*driver
 	page := &driver.ListPage{}
 	top := path.Dir(opts.Prefix + "x") // the deepest directory that holds all matches
 	err := fs.WalkDir(f.root.FS(), top, func(key string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return ignoreGone(err)
 		}
 		// Temporary files have names that are no keys.
-		if !entry.Type().IsRegular() || !strings.HasPrefix(key, opts.Prefix) || contract.ValidKey(key) != nil {
+		if !entry.Type().IsRegular() || !strings.HasPrefix(key, opts.Prefix) || !isKey(key) {
 			return nil
 		}
 		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return ignoreGone(err)
 		}
 		page.Objects = append(page.Objects, &driver.ListObject{Key: key, ModTime: info.ModTime(), Size: info.Size(), AsFunc: func(any) bool { return false }})
 		return nil
@@ -122,6 +116,16 @@ func (f *folder) ListPaged(_ context.Context, opts *driver.ListOptions) (*driver
 	}
 	slices.SortFunc(page.Objects, func(a, b *driver.ListObject) int { return strings.Compare(a.Key, b.Key) })
 	return page, nil
+}
+
+func isKey(name string) bool { return contract.ValidKey(name) == nil }
+
+// ignoreGone passes over what is not, or no longer, there.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	return err
 }
 
 // folderReader is a driver.Reader.

@@ -36,7 +36,7 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The parser's error quotes the URL, which may hold a password by mistake.
-		return nil, &Error{Kind: Misnamed, Op: "open store", Err: fmt.Errorf("not a URL; write file:///dir or s3://bucket/prefix?region=...")}
+		return nil, &Error{Kind: Misnamed, Op: "open store", Err: fmt.Errorf("not a URL: want file:///dir or s3://bucket/prefix?region=R")}
 	}
 	if u.User != nil {
 		return nil, &Error{Kind: Misnamed, Op: "open store", Err: fmt.Errorf("credentials do not belong in the store's URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")}

@@ -52,11 +52,12 @@ func Main(version string, stages map[contract.Stage]Func) {
 	// Pods of other users in the volume's group must be able to add files to our directories.
 	syscall.Umask(0o002)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	os.Exit(int(Run(ctx, os.Args[1:], stages, Deps{
+	code := Run(ctx, os.Args[1:], stages, Deps{
 		Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr,
 		TerminationPath: cmp.Or(os.Getenv(EnvTerminationLog), contract.TerminationPath), Now: time.Now, Version: version,
-	})))
+	})
+	stop()
+	os.Exit(int(code))
 }
 
 // Run runs `<stage> --spec <file> --spec-digest <digest>` to its end and gives the exit code. When ctx
@@ -175,7 +176,10 @@ func parseCall(args []string, stages map[contract.Stage]Func, getenv func(string
 	if flags.NArg() > 0 || c.specFile == "" || !artifact.ValidDigest(c.specDigest) {
 		return nil, fmt.Errorf("arguments %q: want both flags and nothing else; %s", args[1:], usage)
 	}
-	return c, c.parseEnv(getenv)
+	if err := c.parseEnv(getenv); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *call) parseEnv(getenv func(string) string) error {

@@ -50,8 +50,11 @@ func Start(t testing.TB) *Server {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		exited := make(chan error, 1)
-		go func() { exited <- cmd.Wait() }()
+		exited := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // it ends when it is killed
+			close(exited)
+		}()
 		if ready(address, exited) {
 			t.Cleanup(func() {
 				_ = cmd.Process.Kill()
@@ -74,7 +77,7 @@ func (s *Server) BucketURL(bucket, prefix string) string {
 }
 
 // ready waits until the server accepts connections; false when it exited.
-func ready(address string, exited <-chan error) bool {
+func ready(address string, exited <-chan struct{}) bool {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
