@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -75,10 +74,13 @@ func TrackPart(shard int) string { return fmt.Sprintf("tracks/part-%d.jsonl", sh
 // so a changed number of shards is harmless.
 func Shard(position, shards int) int { return position % shards }
 
+// MaxKey is the most that an artifact key may have, in bytes: what the API's status holds of one.
+const MaxKey = 512
+
 // ValidKey refuses keys that could leave the store's root.
 func ValidKey(key string) error {
-	if key == "" || len(key) > 1024 {
-		return errors.New("artifact key must have 1 to 1024 characters")
+	if key == "" || len(key) > MaxKey {
+		return fmt.Errorf("artifact key has %d characters, not 1 to %d", len(key), MaxKey)
 	}
 	for _, r := range key {
 		switch {

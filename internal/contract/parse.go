@@ -87,6 +87,9 @@ func (a Artifact) Valid() error {
 // MaxProgress is the most that is read of a progress answer, in bytes.
 const MaxProgress = 16 << 10
 
+// maxItems bounds a Progress's total, so that adding shards up and taking percentages cannot overflow.
+const maxItems = 1 << 40
+
 // ParseProgress reads an answer of /progress. What is out of range is put into range: progress is for
 // people, and losing some of it never fails a stage.
 func ParseProgress(data []byte) (*Progress, error) {
@@ -97,14 +100,14 @@ func ParseProgress(data []byte) (*Progress, error) {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, fmt.Errorf("progress is not JSON: %w", err)
 	}
-	p.Total = max(p.Total, 0)
+	p.Total = min(max(p.Total, 0), maxItems)
 	p.Done = min(max(p.Done, 0), p.Total)
 	p.ProgressPercentage = min(max(p.ProgressPercentage, 0), 100)
 	p.EstimatedRemainingSeconds = min(max(p.EstimatedRemainingSeconds, 0), 1<<31)
-	kept := p.Metrics[:0]
+	kept, seen := p.Metrics[:0], map[string]bool{}
 	for _, m := range p.Metrics {
-		if len(kept) < maxEntries/2 && namePattern.MatchString(m.Name) && metricPattern.MatchString(m.Value) && len(m.Value) <= 32 {
-			kept = append(kept, m)
+		if len(kept) < maxEntries/2 && !seen[m.Name] && namePattern.MatchString(m.Name) && metricPattern.MatchString(m.Value) {
+			kept, seen[m.Name] = append(kept, m), true
 		}
 	}
 	p.Metrics = kept

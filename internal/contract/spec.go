@@ -25,6 +25,31 @@ type Spec struct {
 	Train   *TrainSpec   `json:"train,omitempty"`
 }
 
+// Outputs are the names of the artifacts that the stage's Termination must have on success.
+func (s *Spec) Outputs() []string {
+	switch s.Stage {
+	case Prepare:
+		var names []string
+		if s.Prepare != nil {
+			for _, p := range s.Prepare.Prompts {
+				names = append(names, "prompts/"+p.Name)
+			}
+			for _, set := range s.Prepare.Sets {
+				names = append(names, "index/"+set.Name)
+			}
+		}
+		return names
+	case Score:
+		return []string{"scores"}
+	case Pair:
+		return []string{"pairs"}
+	case Train:
+		return []string{"adapter"}
+	default:
+		return nil
+	}
+}
+
 // PrepareSpec resolves prompts and lists samples.
 type PrepareSpec struct {
 	// Prompts are resolved to prompts.jsonl each; no two may share a (type, subject, object).
