@@ -94,7 +94,7 @@ type PromptsSpec struct {
 // PromptSource says where a prompt set comes from.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.generate), has(self.configMapRef), has(self.artifact)].filter(x, x).size() == 1",message="exactly one of generate, configMapRef and artifact must be set"
-// +kubebuilder:validation:XValidation:rule="!has(self.artifact) || self.artifact.key.endsWith('.jsonl') || self.artifact.key.endsWith('.csv')",message="artifact.key must end in .jsonl or .csv"
+// +kubebuilder:validation:XValidation:rule="!has(self.artifact) || self.artifact.key.endsWith('.jsonl') || self.artifact.key.endsWith('.csv')",fieldPath=".artifact.key",message="must end in .jsonl or .csv"
 type PromptSource struct {
 	// generate makes prompts from the built-in grammar. Training and evaluation sets never overlap, whatever their seeds.
 	// +optional
@@ -138,7 +138,7 @@ type GeneratedPrompts struct {
 
 // ConfigMapKeyReference names a key of a ConfigMap in the same namespace.
 //
-// +kubebuilder:validation:XValidation:rule="self.key.endsWith('.jsonl') || self.key.endsWith('.csv')",message="key must end in .jsonl or .csv"
+// +kubebuilder:validation:XValidation:rule="self.key.endsWith('.jsonl') || self.key.endsWith('.csv')",fieldPath=".key",message="must end in .jsonl or .csv"
 type ConfigMapKeyReference struct {
 	// name of the ConfigMap.
 	// +required

@@ -1,0 +1,116 @@
+package crd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestAlignmentRuntimeValues(t *testing.T) {
+	runtime := document(t, "config/runtimes/synthetic.yaml", "AlignmentRuntime")
+	var stageBounds []bound
+	for _, stage := range []string{"spec.sample", "spec.track", "spec.train"} {
+		testValues(t, runtime, stage+".image", []any{"a", long(512)}, []any{"", long(513)})
+		stageBounds = append(stageBounds, bound{stage + ".terminationGracePeriodSeconds", 1, 3600})
+	}
+	testBounds(t, runtime, append(stageBounds, []bound{
+		{"spec.sample.shards", 1, 32},
+		{"spec.track.shards", 1, 32},
+		{"spec.defaults.sampling.samplesPerPrompt", 1, 1000},
+		{"spec.defaults.sampling.steps", 1, 1000},
+		{"spec.defaults.training.steps", 1, 1_000_000},
+		{"spec.defaults.training.pairsPerStep", 1, 65_536},
+		{"spec.defaults.training.lora.rank", 1, 1024},
+		{"spec.defaults.training.lora.alpha", 1, 4096},
+		{"spec.defaults.evaluation.samplesPerPrompt", 1, 1000},
+	}...))
+	for _, block := range []string{"spec.model", "spec.detector"} {
+		testValues(t, runtime, block+".name", []any{"Wan2.1 T2V 1.3B", long(128)}, []any{"", long(129)})
+		testValues(t, runtime, block+".digest", digests, noDigests)
+	}
+	testValues(t, runtime, "spec.model.numericsRevision", []any{"1", long(64)}, []any{"", long(65), int64(1)})
+	testValues(t, runtime, "spec.detector.revision", []any{"1", long(64)}, []any{"", long(65), int64(1)})
+	testValues(t, runtime, "spec.store.pvc.claimName", subdomains, noSubdomains)
+	testValues(t, runtime, "spec.defaults.training.learningRate", decimals, append(noDecimals, "0", "1.1"))
+
+	s3 := changed(t, runtime, `spec: {store: {pvc: null, s3: {bucket: alignment, secretName: access}}}`)
+	testValues(t, s3, "spec.store.s3.bucket", []any{"abc", "my.bucket-1", long(63)}, []any{"", "ab", "Bucket", "-ab", "a_b", long(64)})
+	testValues(t, s3, "spec.store.s3.prefix", []any{"a", "a/b"}, []any{"", "/a", "a/", "../a", "a/../b"})
+	testValues(t, s3, "spec.store.s3.endpoint", []any{"http://10.0.0.1:9000", "https://minio.storage:9000"},
+		[]any{"", "minio:9000", "ftp://minio", "https://minio/path", "https://minio?x=1", "https://user:pw@minio", "https://" + long(246)})
+	testValues(t, s3, "spec.store.s3.region", []any{"eu-west-1", long(64)}, []any{"", "EU", "eu west", long(65)})
+	testValues(t, s3, "spec.store.s3.secretName", subdomains, noSubdomains)
+	testRequired(t, s3, "spec.store.s3.bucket", "spec.store.s3.secretName")
+}
+
+func TestAlignmentRuntimeRequired(t *testing.T) {
+	paths := []string{"spec", "spec.model", "spec.detector", "spec.store", "spec.sample", "spec.track", "spec.train", "spec.defaults"}
+	for block, fields := range map[string]string{
+		"spec.model": "name digest numericsRevision", "spec.detector": "name digest revision", "spec.store.pvc": "claimName",
+		"spec.sample": "image", "spec.track": "image", "spec.train": "image",
+		"spec.defaults": "sampling training evaluation", "spec.defaults.sampling": "samplesPerPrompt steps",
+		"spec.defaults.training":      "steps pairsPerStep learningRate lora",
+		"spec.defaults.training.lora": "rank alpha", "spec.defaults.evaluation": "samplesPerPrompt",
+	} {
+		for _, field := range strings.Fields(fields) {
+			paths = append(paths, block+"."+field)
+		}
+	}
+	testRequired(t, document(t, "config/runtimes/synthetic.yaml", "AlignmentRuntime"), paths...)
+}
+
+func TestAlignmentRuntimeCreate(t *testing.T) {
+	operatorSets := "must not be one that the operator sets"
+	create(t, document(t, "config/runtimes/synthetic.yaml", "AlignmentRuntime"), []creation{
+		{"as it is", `{}`, ""},
+		{"a name with dots", `metadata: {name: wan2.1}`, ""},
+		{"for nobody", `spec: {allowedNamespaces: null}`, ""},
+		{"for some", `spec: {allowedNamespaces: [team-a, team-b]}`, ""},
+		{"a namespace pattern", `spec: {allowedNamespaces: ["team-*"]}`, "spec.allowedNamespaces[0]"},
+		{"a namespace twice", `spec: {allowedNamespaces: [a, a]}`, "spec.allowedNamespaces[1]: Duplicate value"},
+		{"an empty namespace", `spec: {allowedNamespaces: [""]}`, "spec.allowedNamespaces[0]"},
+		{"a namespace too long", fmt.Sprintf(`spec: {allowedNamespaces: [%s]}`, long(64)), "spec.allowedNamespaces[0]: Too long"},
+		{"too many namespaces", `spec: {allowedNamespaces: [` + repeated(257, "n%d") + `]}`, "spec.allowedNamespaces: Too many: 257"},
+
+		{"a bucket as the store", `spec: {store: {pvc: null, s3: {bucket: alignment, secretName: access}}}`, ""},
+		{"no store", `spec: {store: {pvc: null}}`, "exactly one of pvc and s3 must be set"},
+		{"two stores", `spec: {store: {s3: {bucket: alignment, secretName: access}}}`, "exactly one of pvc and s3 must be set"},
+		{"an unknown store", `spec: {store: {pvc: null, nfs: {}}}`, `unknown field "spec.store.nfs"`},
+
+		{"an entrypoint", `spec: {sample: {command: [python, -m, worker]}}`, ""},
+		{"an empty word of the entrypoint", `spec: {sample: {command: [""]}}`, "spec.sample.command[0]"},
+		{"too long a word of the entrypoint", fmt.Sprintf(`spec: {sample: {command: [%s]}}`, long(513)), "spec.sample.command[0]: Too long"},
+		{"too long an entrypoint", `spec: {sample: {command: [` + repeated(17, "w%d") + `]}}`, "spec.sample.command: Too many: 17"},
+
+		{"environment variables", `spec: {train: {env: [{name: OMP_NUM_THREADS, value: "4"}, {name: _x1, value: ""}]}}`, ""},
+		{"a variable of the contract", `spec: {train: {env: [{name: SPATIALALIGN_STORE, value: "file:///etc"}]}}`, operatorSets},
+		{"credentials as a variable", `spec: {train: {env: [{name: AWS_SECRET_ACCESS_KEY, value: x}]}}`, operatorSets},
+		{"the shard's variable", `spec: {train: {env: [{name: JOB_COMPLETION_INDEX, value: "0"}]}}`, operatorSets},
+		{"a variable with a dash", `spec: {train: {env: [{name: A-B, value: x}]}}`, "spec.train.env[0].name"},
+		{"a variable that begins with a digit", `spec: {train: {env: [{name: 1A, value: x}]}}`, "spec.train.env[0].name"},
+		{"a variable with too long a name", fmt.Sprintf(`spec: {train: {env: [{name: %s, value: x}]}}`, long(129)), "spec.train.env[0].name: Too long"},
+		{"a variable with too long a value", fmt.Sprintf(`spec: {train: {env: [{name: A, value: %s}]}}`, long(1025)), "spec.train.env[0].value: Too long"},
+		{"a variable without a value", `spec: {train: {env: [{name: A}]}}`, "spec.train.env[0].value: Required value"},
+		{"a variable from a Secret", `spec: {train: {env: [{name: A, value: x, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}`, `unknown field "spec.train.env[0].valueFrom"`},
+		{"a variable twice", `spec: {train: {env: [{name: A, value: x}, {name: A, value: y}]}}`, "spec.train.env[1]: Duplicate value"},
+		{"too many variables", `spec: {train: {env: [` + repeated(33, "{name: A%d, value: x}") + `]}}`, "spec.train.env: Too many: 33"},
+
+		{"GPUs", `spec: {train: {resources: {limits: {nvidia.com/gpu: 8, memory: 200Gi}}}}`, ""},
+		{"a quantity that is none", `spec: {train: {resources: {limits: {memory: lots}}}}`, "spec.train.resources.limits.memory"},
+		{"resource claims", `spec: {train: {resources: {claims: [{name: gpu}]}}}`, "claims are not supported"},
+		{"too many limits", `spec: {train: {resources: {limits: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
+		{"too many requests", `spec: {train: {resources: {requests: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
+
+		{"training in shards", `spec: {train: {shards: 2}}`, "training has one shard"},
+		{"a pod's own settings", `spec: {sample: {securityContext: {privileged: true}}}`, `unknown field "spec.sample.securityContext"`},
+	})
+}
+
+// repeated is n items of a YAML list, made by a format with their number.
+func repeated(n int, format string) string {
+	items := make([]string, n)
+	for i := range items {
+		items[i] = fmt.Sprintf(format, i)
+	}
+	return strings.Join(items, ", ")
+}

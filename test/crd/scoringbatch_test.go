@@ -1,0 +1,19 @@
+package crd
+
+import "testing"
+
+func TestScoringBatch(t *testing.T) {
+	batch := document(t, "config/samples/scoringbatch.yaml", "ScoringBatch")
+	testNames(t, batch)
+	testValues(t, batch, "spec.runtimeRef.name", subdomains, noSubdomains)
+	testValues(t, batch, "spec.prompts.key", keys, noKeys)
+	testValues(t, batch, "spec.prompts.digest", digests, noDigests)
+	testValues(t, batch, "spec.index.key", keys, noKeys)
+	testValues(t, batch, "spec.index.digest", digests, noDigests)
+	testValues(t, batch, "spec.scoring.maxInvalidFraction", fractions, noFractions)
+	testBounds(t, batch, []bound{{"spec.scoring.minUsableFrames", 3, 10_000}, {"spec.retries", 0, 10}})
+	testRequired(t, batch, "spec", "spec.runtimeRef", "spec.runtimeRef.name", "spec.prompts", "spec.prompts.key", "spec.index", "spec.index.key")
+	create(t, batch, []creation{
+		{"an unknown field", `spec: {video: a.mp4}`, `unknown field "spec.video"`},
+	})
+}
