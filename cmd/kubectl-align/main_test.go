@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// listFirst is a fake client that says so to reflectors: it sends no initial events.
+type listFirst struct{ client.WithWatch }
+
+func (listFirst) IsWatchListSemanticsUnSupported() bool { return true }
+
+// execute runs the plugin against a cluster with the objects given, in namespace team-a.
+func execute(t *testing.T, args []string, objects ...client.Object) (stdout string, err error) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	inner := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithIndex(&v1alpha1.AlignmentRun{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).Build()
+	var out bytes.Buffer
+	o := newOptions(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &bytes.Buffer{}})
+	o.connect = func() (*cluster, error) { return &cluster{client: listFirst{inner}, namespace: "team-a"}, nil }
+	root := newRoot(o)
+	root.SetArgs(args)
+	err = root.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func run(name, condition string) *v1alpha1.AlignmentRun {
+	return &v1alpha1.AlignmentRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: "uid"},
+		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
+		Status: v1alpha1.AlignmentRunStatus{
+			Conditions: []metav1.Condition{{Type: condition, Status: metav1.ConditionTrue, Reason: "Because", Message: "it is so"}},
+		},
+	}
+}
+
+func TestCommands(t *testing.T) {
+	one, other := run("one", v1alpha1.ConditionComplete), run("other", v1alpha1.ConditionFailed)
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		objects []client.Object
+		out     string // part of stdout
+		err     string // part of the error; empty for none
+	}{
+		{"watch follows to the end and prints the table", []string{"watch", "one"}, []client.Object{one, other}, "No iteration has been evaluated.", ""},
+		{"watch of a failed run is an error with the reason", []string{"watch", "other"}, []client.Object{one, other}, "Failed: Because", "run team-a/other failed: Because: it is so"},
+		{"watch takes the only run", []string{"watch"}, []client.Object{one}, "Complete: Because", ""},
+		{"watch asks when there are several", []string{"watch"}, []client.Object{one, other}, "", "namespace team-a has 2 AlignmentRuns, name one: one, other"},
+		{"watch says when there is none", []string{"watch"}, nil, "", "no AlignmentRun in namespace team-a"},
+		{"watch of an unknown run", []string{"watch", "two"}, []client.Object{one}, "", `"two" not found`},
+		{"report of an unknown run", []string{"report", "two", "-o", "x"}, []client.Object{one}, "", `"two" not found`},
+		{"report needs a folder", []string{"report", "one"}, []client.Object{one}, "", `required flag(s) "out" not set`},
+		{"runs are completed", []string{"__complete", "watch", ""}, []client.Object{one, other}, "one\nother\n", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			out, err := execute(t, tc.args, tc.objects...)
+			if !strings.Contains(out, tc.out) {
+				t.Errorf("stdout %q, want %q in it", out, tc.out)
+			}
+			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("error %v, want %q", err, tc.err)
+			}
+		})
+	}
+}
