@@ -147,30 +147,43 @@ func TestManifestTampering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rejected := 0
-	try := func(what string, data []byte) {
+	place := func(data []byte) {
 		t.Helper()
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	byDigest := func(what string) {
+		t.Helper()
 		if _, err := s.ReadManifest(t.Context(), a); !artifact.IsCorrupt(err) {
 			t.Errorf("%s: read by digest: %v", what, err)
 		}
+	}
+	byChance := func(what string) {
+		t.Helper()
 		if done, _ := find(t, s); done != nil {
 			t.Errorf("%s: adopted", what)
 		}
-		rejected++
 	}
 	for n := range original {
-		try(fmt.Sprintf("cut after %d bytes", n), original[:n])
+		what := fmt.Sprintf("cut after %d bytes", n)
+		place(original[:n])
+		byDigest(what)
+		byChance(what)
 		for bit := range 8 {
 			flipped := slices.Clone(original)
 			flipped[n] ^= 1 << bit
-			try(fmt.Sprintf("bit %d of byte %d flipped", bit, n), flipped)
+			what := fmt.Sprintf("bit %d of byte %d flipped", bit, n)
+			place(flipped)
+			byDigest(what)
+			if bit == n%8 { // the search is slow, and looks at the digest in the same way
+				byChance(what)
+			}
 		}
 	}
-	try("a byte more", append(slices.Clone(original), ' '))
-	t.Logf("%d of %d damaged manifests rejected", rejected, 9*len(original)+1)
+	place(append(slices.Clone(original), ' '))
+	byDigest("a byte more")
+	byChance("a byte more")
 }
 
 // TestManifestRules: a manifest that breaks a rule is refused when written and, with a right digest,

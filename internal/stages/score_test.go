@@ -63,7 +63,11 @@ type scoring struct {
 
 func newScoring(t *testing.T, shards int, samples []sample) *scoring {
 	t.Helper()
-	w := newWorld(t)
+	return fillScoring(newWorld(t), shards, samples)
+}
+
+func fillScoring(w *world, shards int, samples []sample) *scoring {
+	w.Helper()
 	s := &scoring{w, contract.ScoreSpec{Prompts: putLines(w, "prompts.jsonl", promptA), MinUsableFrames: dsr.MinUsableFrames, MaxInvalidFraction: "1"}}
 	var index []contract.IndexLine
 	parts := make([][]contract.TrackLine, shards)

@@ -17,22 +17,24 @@ import (
 	"github.com/spatialalign/operator/internal/stages"
 )
 
-// world is a folder store in which stages run one after the other.
+// world is a store in which stages run one after the other.
 type world struct {
 	*testing.T
-	dir   string
+	dir   string // of a folder store
+	url   string
 	store *artifact.Store
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	store, err := artifact.Open(t.Context(), "file://"+dir)
+	url := "file://" + dir
+	store, err := artifact.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	return &world{t, dir, store}
+	return &world{T: t, dir: dir, url: url, store: store}
 }
 
 // run runs the spec's stage as a pod would.
@@ -48,7 +50,7 @@ func (w *world) run(spec contract.Spec) (contract.ExitCode, *contract.Terminatio
 		}
 	}
 	env := map[string]string{
-		contract.EnvStore: "file://" + w.dir, contract.EnvPodUID: "uid-" + strings.TrimPrefix(digest, "sha256:")[:8],
+		contract.EnvStore: w.url, contract.EnvPodUID: "uid-" + strings.TrimPrefix(digest, "sha256:")[:8],
 		stage.EnvProgressAddress: "127.0.0.1:0",
 	}
 	code := stage.Run(w.Context(), []string{string(spec.Stage), contract.FlagSpec, specFile, contract.FlagSpecDigest, digest}, stages.All(), stage.Deps{
