@@ -78,7 +78,7 @@ func TestObjectiveGradient(t *testing.T) {
 }
 
 // fixture is a training of small random latents.
-func fixture(t *testing.T, pairsPerStep int) (*Trainer, *model.Adapter) {
+func fixture(t testing.TB, pairsPerStep int) (*Trainer, *model.Adapter) {
 	t.Helper()
 	weights := model.NewWeights(words)
 	for i, s := range weights.Slices() {
@@ -210,7 +210,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	trainer, _ := fixture(&testing.T{}, 8)
+	trainer, _ := fixture(f, 8)
 	checkpoint, err := trainer.Checkpoint("spec", nil)
 	if err != nil {
 		f.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/pairing"
 	"github.com/spatialalign/operator/internal/records"
@@ -12,8 +11,6 @@ import (
 	"github.com/spatialalign/operator/worker/synthetic/align"
 	"github.com/spatialalign/operator/worker/synthetic/model"
 )
-
-const maxSidecar = 64 << 10
 
 // readPairs gives the pairs with their latents, which come through the samples' sidecars, verified.
 func readPairs(ctx context.Context, t *stage.Task, byID map[string]prompt, a contract.Artifact) ([]align.Pair, error) {
@@ -52,26 +49,21 @@ func readPairs(ctx context.Context, t *stage.Task, byID map[string]prompt, a con
 	return pairs, nil
 }
 
-// readLatent of a sample. A pair knows no seed, so that the sidecar is checked here and not by
-// stage.ResolveSample.
+// readLatent of a sample. A pair knows no seed, so that only the prompt is compared.
 func readLatent(ctx context.Context, t *stage.Task, sampleID, promptID string) ([]float32, error) {
-	key := contract.SidecarKey(sampleID)
-	data, err := t.Store.ReadVerified(ctx, contract.Artifact{Key: key}, maxSidecar)
+	sidecar, err := stage.ReadSidecar(ctx, t.Store, sampleID)
 	if err != nil {
 		return nil, err
 	}
-	var sidecar contract.Sidecar
-	if err := artifact.DecodeStrict(data, &sidecar); err != nil {
-		return nil, stage.Errorf(contract.ExitBadInput, "sidecar %s: %w", key, err)
-	}
-	if sidecar.SampleID != sampleID || sidecar.PromptID != promptID {
-		return nil, stage.Errorf(contract.ExitBadInput, "sidecar %s: it is of sample %s, prompt %q; the pairs say %s, %q", key, sidecar.SampleID, sidecar.PromptID, sampleID, promptID)
+	if sidecar.PromptID != promptID {
+		return nil, stage.Errorf(contract.ExitBadInput, "sample %s is of prompt %q; the pairs say %q", sampleID, sidecar.PromptID, promptID)
 	}
 	if sidecar.Latent == nil {
 		return nil, stage.Errorf(contract.ExitBadInput, "sample %s has no latent: only training samples keep theirs", sampleID)
 	}
 	file := contract.Artifact{Key: sidecar.Latent.Key, Digest: sidecar.Latent.Digest}
-	if data, err = t.Store.ReadVerified(ctx, file, maxLatent); err != nil {
+	data, err := t.Store.ReadVerified(ctx, file, maxLatent)
+	if err != nil {
 		return nil, err
 	}
 	latent, err := model.DecodeLatent(data)
