@@ -3,7 +3,13 @@ package crd
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/spatialalign/operator/internal/prompts"
 )
 
 func TestEverySampleIsAccepted(t *testing.T) {
@@ -24,5 +30,24 @@ func TestEverySampleIsAccepted(t *testing.T) {
 				check(t, server.Create(context.Background(), o, strict...), "")
 			})
 		}
+	}
+}
+
+func TestSamplePromptsAreReadAndDoNotOverlap(t *testing.T) {
+	var config corev1.ConfigMap
+	o := document(t, "config/samples/run-with-configmap.yaml", "ConfigMap")
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &config); err != nil {
+		t.Fatal(err)
+	}
+	var sets []prompts.Named
+	for name, text := range config.Data {
+		lines, err := prompts.Read(strings.NewReader(text), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, prompts.Named{Name: name, Prompts: lines})
+	}
+	if err := prompts.CheckOverlap(sets...); err != nil {
+		t.Error(err)
 	}
 }

@@ -21,20 +21,26 @@ func TestEverythingIsBounded(t *testing.T) {
 		t.Fatalf("%d CRDs, want 4: %v", len(files), err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var crd apiextensions.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(text, &crd); err != nil {
-			t.Fatal(err)
-		}
+		crd := definition(t, file)
 		t.Run(crd.Spec.Names.Kind, func(t *testing.T) {
 			for _, version := range crd.Spec.Versions {
 				testBounded(t, "", version.Schema.OpenAPIV3Schema)
 			}
 		})
 	}
+}
+
+func definition(t *testing.T, file string) apiextensions.CustomResourceDefinition {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensions.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(text, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd
 }
 
 func testBounded(t *testing.T, path string, s *apiextensions.JSONSchemaProps) {
