@@ -90,8 +90,8 @@ func ValidKey(key string) error {
 		}
 	}
 	for _, part := range strings.Split(key, "/") {
-		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("artifact key %q: empty, . and .. are no path elements", key)
+		if strings.Trim(part, ".") == "" {
+			return fmt.Errorf("artifact key %q: an element of dots alone, or an empty one, is no path element", key)
 		}
 	}
 	return nil

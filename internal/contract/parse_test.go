@@ -36,7 +36,7 @@ func TestParseTermination(t *testing.T) {
 		{"unknown field", `{"class":"Succeeded","videos":3}`, "videos"},
 		{"text behind", `{"class":"Succeeded"}{}`, "behind its JSON"},
 		{"too long", `{"class":"` + strings.Repeat("x", contract.MaxTermination) + `"}`, "more than 4096"},
-		{"key that leaves the root", `{"class":"Succeeded","manifest":{"key":"../m.json","digest":"` + digest + `"}}`, "no path elements"},
+		{"key that leaves the root", `{"class":"Succeeded","manifest":{"key":"../m.json","digest":"` + digest + `"}}`, "no path element"},
 		{"manifest without digest", `{"class":"Succeeded","manifest":{"key":"m.json"}}`, "64 hex digits"},
 		{"digest in capitals", `{"class":"Succeeded","manifest":{"key":"m.json","digest":"` + strings.ToUpper(digest) + `"}}`, "64 hex digits"},
 		{"output name", `{"class":"Succeeded","outputs":{"a b":` + manifest + `}}`, "output name"},

@@ -36,11 +36,12 @@ func Slug(stage v1alpha1.StageName) string { return slugs[stage] }
 func ChildName(owner string, uid types.UID, iteration int32, stage v1alpha1.StageName, attempt int32) string {
 	sum := sha256.Sum256([]byte(uid))
 	tail := fmt.Sprintf("-%s-%d-%s-%d", hex.EncodeToString(sum[:4]), iteration, Slug(stage), attempt)
+	owner = strings.ReplaceAll(owner, ".", "-")
 	if owner == "" || owner[0] < 'a' || owner[0] > 'z' {
 		owner = "r" + owner
 	}
 	if room := maxName - len(tail); len(owner) > room {
-		owner = strings.TrimRight(owner[:room], "-.")
+		owner = strings.TrimRight(owner[:room], "-")
 	}
 	return owner + tail
 }

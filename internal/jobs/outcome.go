@@ -1,13 +1,16 @@
 package jobs
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
+	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
 )
 
@@ -37,7 +40,8 @@ type Outcome struct {
 	Metrics map[string]string
 }
 
-// ClassNoManifest is the class of a Job that Kubernetes calls complete although a shard named no valid manifest.
+// ClassNoManifest is the class of a Job that Kubernetes calls complete although a shard named no valid manifest, or
+// not the outputs that later stages read.
 const ClassNoManifest = "NoManifest"
 
 // maxMessage bounds what of a container's last lines goes into status.
@@ -48,11 +52,11 @@ func Finished(job *batchv1.Job) bool {
 	return jobCondition(job, batchv1.JobComplete) != nil || jobCondition(job, batchv1.JobFailed) != nil
 }
 
-// Read derives a Job's outcome from the Job and its pods. complete is false when the Job has succeeded
-// but not every shard's last word is among the pods: a stale list, or pods that vanished.
+// Read derives a Job's outcome from the Job and its pods. complete is false when the last words that the outcome
+// needs are not among the pods: a stale list, or pods that vanished.
 func Read(job *batchv1.Job, pods []corev1.Pod) (o Outcome, complete bool) {
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {
-		return failure(c, pods), true
+		return failure(c, pods)
 	}
 	if jobCondition(job, batchv1.JobComplete) == nil {
 		return Outcome{State: Active, Message: waiting(pods)}, true
@@ -61,14 +65,14 @@ func Read(job *batchv1.Job, pods []corev1.Pod) (o Outcome, complete bool) {
 }
 
 func success(job *batchv1.Job, pods []corev1.Pod) (Outcome, bool) {
-	shards := int(*job.Spec.Completions)
+	shards := int(ptr.Deref(job.Spec.Completions, 1))
 	o := Outcome{State: Succeeded, Outputs: map[string]contract.Artifact{}, Counts: map[string]int64{}, Metrics: map[string]string{}}
-	seen := make([]bool, shards)
+	seen := map[int]bool{}
 	var complaint string
 	for i := range pods {
 		shard, t, err := lastWord(&pods[i])
 		if err != nil {
-			complaint = err.Error()
+			complaint = ": " + err.Error()
 		}
 		if t == nil || t.Manifest == nil || shard < 0 || shard >= shards || seen[shard] {
 			continue
@@ -76,16 +80,31 @@ func success(job *batchv1.Job, pods []corev1.Pod) (Outcome, bool) {
 		seen[shard] = true
 		add(&o, t, shard, shards)
 	}
-	for shard, ok := range seen {
-		if !ok {
-			message := fmt.Sprintf("shard %d of %d ended without naming a valid manifest", shard, shards)
-			if complaint != "" {
-				message += ": " + complaint
-			}
-			return Outcome{State: Failed, Class: ClassNoManifest, Message: clip(message)}, false
+	for shard := range shards {
+		if !seen[shard] {
+			return unfounded(fmt.Sprintf("shard %d of %d ended without naming a valid manifest%s", shard, shards, complaint)), false
+		}
+	}
+	for _, name := range spec(job).Outputs() {
+		if _, ok := o.Outputs[name]; !ok {
+			return unfounded(fmt.Sprintf("the termination message names no output %q", name)), true
 		}
 	}
 	return o, true
+}
+
+// unfounded is the outcome of a Job that Kubernetes calls complete and the contract does not.
+func unfounded(message string) Outcome {
+	return Outcome{State: Failed, Class: ClassNoManifest, Message: clip(message)}
+}
+
+// spec is the stage spec that the Job carries.
+func spec(job *batchv1.Job) *contract.Spec {
+	var s contract.Spec
+	if err := json.Unmarshal([]byte(job.Spec.Template.Annotations[v1alpha1.AnnotationSpec]), &s); err != nil {
+		return &contract.Spec{} // a Job that we did not build: nothing of it is in any plan
+	}
+	return &s
 }
 
 func add(o *Outcome, t *contract.Termination, shard, shards int) {
@@ -124,25 +143,36 @@ func lastWord(pod *corev1.Pod) (int, *contract.Termination, error) {
 	return shard, t, nil
 }
 
-func failure(c *batchv1.JobCondition, pods []corev1.Pod) Outcome {
-	o := Outcome{State: Failed, Class: c.Reason, Message: clip(c.Message)}
+// failure tells by the container that failed last, but an interruption tells nothing where another container failed
+// of its own accord, and what is final comes before all.
+func failure(c *batchv1.JobCondition, pods []corev1.Pod) (Outcome, bool) {
 	var last *corev1.ContainerStateTerminated
 	for i := range pods {
 		t := terminated(&pods[i])
 		if t == nil || t.ExitCode == 0 {
 			continue
 		}
-		code := contract.ExitCode(t.ExitCode)
-		if last != nil && !code.Final() && !t.FinishedAt.After(last.FinishedAt.Time) {
-			continue
-		}
-		last = t
-		o.Class, o.Final, o.Message = code.Class(), code.Final(), clip(said(t))
-		if o.Final {
-			break
+		if last == nil || weight(t) > weight(last) || weight(t) == weight(last) && t.FinishedAt.After(last.FinishedAt.Time) {
+			last = t
 		}
 	}
-	return o
+	if last == nil {
+		return Outcome{State: Failed, Class: c.Reason, Message: clip(c.Message)}, false
+	}
+	code := contract.ExitCode(last.ExitCode)
+	return Outcome{State: Failed, Class: code.Class(), Final: code.Final(), Message: clip(said(last))}, true
+}
+
+// weight of a failed container's word among others.
+func weight(t *corev1.ContainerStateTerminated) int {
+	switch code := contract.ExitCode(t.ExitCode); {
+	case code.Final():
+		return 2
+	case code == contract.ExitCheckpointed || code == contract.ExitSIGTERM:
+		return 0
+	default:
+		return 1
+	}
 }
 
 // said is the message of a Termination, or the last lines of the log where the container wrote none.
@@ -166,7 +196,7 @@ func waiting(pods []corev1.Pod) string {
 		}
 		for _, s := range p.Status.ContainerStatuses {
 			if w := s.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-				return clip(strings.TrimSpace(w.Reason + ": " + w.Message))
+				return clip(strings.TrimSuffix(w.Reason+": "+w.Message, ": "))
 			}
 		}
 		for _, c := range p.Status.Conditions {
