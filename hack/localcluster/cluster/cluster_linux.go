@@ -63,8 +63,7 @@ func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) erro
 		return err
 	default:
 		have, err := node.Load(l)
-		have.Snapshotter = ""
-		if err == nil && have == want {
+		if err == nil && have.Same(want) {
 			break
 		}
 		fmt.Fprintln(os.Stderr, "restarting the cluster with new settings or programs")
@@ -75,7 +74,7 @@ func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) erro
 			return err
 		}
 	}
-	if err := waitReady(ctx, l, want); err != nil {
+	if err := waitReady(ctx, l); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "cluster ready in %.1f s: %s, kubeconfig %s\n", time.Since(start).Seconds(), want.Server(), l.Kubeconfig())
@@ -231,7 +230,7 @@ func loadImage(ctx context.Context, l layout.Layout, spec image.Spec) error {
 		return err
 	}
 	socket := filepath.Join("/proc", strconv.Itoa(pid), "root", node.RuntimeSocket)
-	ctr := exec.CommandContext(ctx, filepath.Join(s.Bin, "ctr"), image.ImportArgs(socket, s.Snapshotter, archive.Name())...)
+	ctr := exec.CommandContext(ctx, filepath.Join(s.Bin, "ctr"), image.ImportArgs(socket, s.Found.Snapshotter, archive.Name())...)
 	if output, err := ctr.CombinedOutput(); err != nil {
 		return fmt.Errorf("image %s: import: %w\n%s", spec.Name, err, output)
 	}

@@ -33,10 +33,10 @@ type obstacle struct {
 }
 
 // waitReady waits until pods can run: the node is ready with its devices and volumes, and takes pods.
-func waitReady(ctx context.Context, l layout.Layout, s node.Settings) error {
+func waitReady(ctx context.Context, l layout.Layout) error {
 	deadline := time.Now().Add(readyTimeout)
 	for shown := ""; ; {
-		missing := findObstacle(ctx, l, s)
+		missing := findObstacle(ctx, l)
 		if missing == nil {
 			return nil
 		}
@@ -66,10 +66,14 @@ func waitReady(ctx context.Context, l layout.Layout, s node.Settings) error {
 }
 
 // findObstacle returns the first thing that the cluster still lacks, or nil.
-func findObstacle(ctx context.Context, l layout.Layout, s node.Settings) *obstacle {
+func findObstacle(ctx context.Context, l layout.Layout) *obstacle {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	api := &obstacle{"the Kubernetes API", []string{"etcd", "kube-apiserver"}}
+	s, err := node.Load(l)
+	if err != nil || s.Found.Started.IsZero() {
+		return api
+	}
 	client, err := node.Client(l)
 	if err != nil {
 		return api
@@ -78,7 +82,7 @@ func findObstacle(ctx context.Context, l layout.Layout, s node.Settings) *obstac
 		return api
 	}
 	found, err := client.CoreV1().Nodes().Get(ctx, layout.NodeName, metav1.GetOptions{})
-	if err != nil || !ready(found) || len(found.Spec.Taints) > 0 {
+	if err != nil || !readySince(found, s.Found.Started) || len(found.Spec.Taints) > 0 {
 		return &obstacle{"the node", []string{"containerd", "kubelet", "kube-controller-manager"}}
 	}
 	if gpus := found.Status.Allocatable[devices.Resource]; gpus.Value() != int64(s.GPUs) {
@@ -113,10 +117,12 @@ func countVolumes(ctx context.Context, client kubernetes.Interface) (available, 
 	return available, bound, nil
 }
 
-func ready(n *corev1.Node) bool {
+// readySince tells whether the kubelet has said since then that the node is ready: a restarted cluster remembers what an
+// earlier kubelet said.
+func readySince(n *corev1.Node, start time.Time) bool {
 	for _, condition := range n.Status.Conditions {
 		if condition.Type == corev1.NodeReady {
-			return condition.Status == corev1.ConditionTrue
+			return condition.Status == corev1.ConditionTrue && !condition.LastHeartbeatTime.Time.Before(start)
 		}
 	}
 	return false
@@ -142,7 +148,7 @@ func status(ctx context.Context, l layout.Layout, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	missing := findObstacle(ctx, l, s)
+	missing := findObstacle(ctx, l)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "api\t%s\nkubeconfig\t%s\nprograms\t%s\nlogs\t%s\nsupervisor\tprocess %d\n",
 		s.Server(), l.Kubeconfig(), s.Bin, l.Path("logs"), pid)

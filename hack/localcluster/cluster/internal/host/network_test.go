@@ -18,10 +18,10 @@ func TestTheFirstSubnetThatNobodyUsesIsTaken(t *testing.T) {
 		taken []netip.Prefix
 		want  netip.Prefix
 	}{
-		"an idle machine":         {nil, l.Subnet(0)},
-		"other networks":          {[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fe80::/64")}, l.Subnet(0)},
-		"the first one is used":   {[]netip.Prefix{l.Subnet(0)}, l.Subnet(1)},
-		"the first two are used":  {[]netip.Prefix{l.Subnet(1), l.Subnet(0)}, l.Subnet(2)},
+		"an idle machine":        {nil, l.Subnet(0)},
+		"other networks":         {[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fe80::/64")}, l.Subnet(0)},
+		"the first one is used":  {[]netip.Prefix{l.Subnet(0)}, l.Subnet(1)},
+		"the first two are used": {[]netip.Prefix{l.Subnet(1), l.Subnet(0)}, l.Subnet(2)},
 	}
 	for name, test := range tests {
 		got, err := firstFree(l, test.taken)

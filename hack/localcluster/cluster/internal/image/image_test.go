@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
@@ -44,7 +43,7 @@ func TestImageHoldsTheBinaryAndWhatItNeeds(t *testing.T) {
 
 func TestSameInputsGiveTheSameArchive(t *testing.T) {
 	dir := t.TempDir()
-	spec := Spec{Name: "example/thing:1", Binary: filepath.Join(dir, "program"), Entrypoint: "/thing"}
+	spec := Spec{Name: "docker.io/example/thing:1", Binary: filepath.Join(dir, "program"), Entrypoint: "/thing"}
 	write(t, spec.Binary, "#!", 0o755)
 	first := build(t, spec)
 	write(t, spec.Binary, "#!", 0o755)
@@ -58,9 +57,9 @@ func TestBadSpecsAreRefused(t *testing.T) {
 	write(t, binary, "#!", 0o755)
 	for what, spec := range map[string]Spec{
 		"no tag":                {Name: "thing", Binary: binary, Entrypoint: "/thing"},
-		"relative entrypoint":   {Name: "example/thing:1", Binary: binary, Entrypoint: "thing"},
-		"binary that is absent": {Name: "example/thing:1", Binary: binary + "x", Entrypoint: "/thing"},
-		"added file is absent":  {Name: "example/thing:1", Binary: binary, Entrypoint: "/thing", Add: []File{{binary + "x", "/x"}}},
+		"relative entrypoint":   {Name: "docker.io/example/thing:1", Binary: binary, Entrypoint: "thing"},
+		"binary that is absent": {Name: "docker.io/example/thing:1", Binary: binary + "x", Entrypoint: "/thing"},
+		"added file is absent":  {Name: "docker.io/example/thing:1", Binary: binary, Entrypoint: "/thing", Add: []File{{binary + "x", "/x"}}},
 	} {
 		if err := spec.Write(io.Discard); err == nil {
 			t.Errorf("%s: accepted", what)
@@ -115,7 +114,14 @@ func load(t *testing.T, archive []byte) v1.Image {
 // contents returns the mode of every entry by name, and fails on an entry before its folder or given twice.
 func contents(t *testing.T, img v1.Image) map[string]int64 {
 	t.Helper()
-	stream := mutate.Extract(img)
+	layers, err := img.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers, %v; want one", len(layers), err)
+	}
+	stream, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer stream.Close()
 	modes := map[string]int64{}
 	for entries := tar.NewReader(stream); ; {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,9 @@ import (
 
 const etcdAddress = "127.0.0.1:2379"
 
+// step is something that succeeds sooner or later.
+type step func(context.Context) error
+
 // component is one process of the cluster, restarted for as long as the cluster runs.
 type component struct {
 	// name is that of its log and, without a driver command, of its program.
@@ -21,14 +23,16 @@ type component struct {
 	// driver is the hidden command of this driver that is the component; empty: a program of its own.
 	driver string
 	args   []string
-	// after must succeed before the process is first started; it is tried again until it does.
-	after func(context.Context) error
+	// after must succeed, one by one, before the process is first started; each is tried again until it does.
+	after []step
 }
 
 // components are the processes of a cluster. Each waits for what it would fail without.
-func components(l layout.Layout, s Settings, importPause func(context.Context) error) []component {
+func components(l layout.Layout, s Settings, importPause step) []component {
 	kubeconfigOf := func(name string) string { return "--kubeconfig=" + l.Path("conf", name+".kubeconfig") }
 	key := func(file string) string { return l.Path("keys", file) }
+	etcdReady := func(ctx context.Context) error { return listening(ctx, "tcp", etcdAddress) }
+	runtimeReady := func(ctx context.Context) error { return listening(ctx, "unix", RuntimeSocket) }
 	apiReady := func(ctx context.Context) error { return apiReady(ctx, l) }
 	return []component{
 		{name: "etcd", args: []string{
@@ -42,7 +46,7 @@ func components(l layout.Layout, s Settings, importPause func(context.Context) e
 		{name: "containerd", args: []string{"--config=" + l.Path("conf", "containerd.toml")}},
 		{
 			name:  "kube-apiserver",
-			after: func(ctx context.Context) error { return listening(ctx, "tcp", etcdAddress) },
+			after: []step{etcdReady},
 			args: []string{
 				"--etcd-servers=http://" + etcdAddress,
 				"--bind-address=0.0.0.0",
@@ -65,7 +69,7 @@ func components(l layout.Layout, s Settings, importPause func(context.Context) e
 				"--allow-privileged=true",
 			},
 		},
-		{name: "kube-controller-manager", after: apiReady, args: []string{
+		{name: "kube-controller-manager", after: []step{apiReady}, args: []string{
 			kubeconfigOf("kube-controller-manager"),
 			"--bind-address=127.0.0.1",
 			"--leader-elect=false",
@@ -77,23 +81,18 @@ func components(l layout.Layout, s Settings, importPause func(context.Context) e
 			"--kube-api-burst=4000",
 			"--concurrent-job-syncs=50",
 		}},
-		{name: "kube-scheduler", after: apiReady, args: []string{
+		{name: "kube-scheduler", after: []step{apiReady}, args: []string{
 			kubeconfigOf("kube-scheduler"),
 			"--bind-address=127.0.0.1",
 			"--leader-elect=false",
 		}},
-		{name: "kube-proxy", after: apiReady, args: []string{
+		{name: "kube-proxy", after: []step{apiReady}, args: []string{
 			"--config=" + l.Path("conf", "kube-proxy.yaml"),
 			"--hostname-override=" + layout.NodeName,
 		}},
 		{
-			name: "kubelet",
-			after: func(ctx context.Context) error {
-				if err := listening(ctx, "unix", RuntimeSocket); err != nil {
-					return err
-				}
-				return errors.Join(importPause(ctx), apiReady(ctx))
-			},
+			name:  "kubelet",
+			after: []step{runtimeReady, importPause, apiReady},
 			args: []string{
 				"--config=" + l.Path("conf", "kubelet.yaml"),
 				kubeconfigOf("kubelet"),
@@ -102,7 +101,7 @@ func components(l layout.Layout, s Settings, importPause func(context.Context) e
 			},
 		},
 		{name: "device-plugin", driver: "device-plugin", args: []string{"--gpus=" + strconv.Itoa(s.GPUs)}},
-		{name: "volumes", driver: "volumes", after: apiReady, args: []string{
+		{name: "volumes", driver: "volumes", after: []step{apiReady}, args: []string{
 			"--dir=" + l.Dir,
 			"--count=" + strconv.Itoa(s.Volumes),
 		}},

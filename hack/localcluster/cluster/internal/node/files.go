@@ -42,7 +42,7 @@ func render(name string, l layout.Layout, s Settings) ([]byte, error) {
 		"PodCIDR":       podCIDR,
 		"PauseImage":    PauseImage,
 		"RuntimeSocket": RuntimeSocket,
-		"Snapshotter":   s.Snapshotter,
+		"Snapshotter":   s.Found.Snapshotter,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", name, err)

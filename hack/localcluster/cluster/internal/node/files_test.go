@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -16,11 +17,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testSettings() Settings {
 	return Settings{
-		Bin:         "/cache/bin",
-		Subnet:      netip.MustParsePrefix("10.199.0.4/30"),
-		Snapshotter: "overlayfs",
-		GPUs:        4,
-		Volumes:     6,
+		Bin:     "/cache/bin",
+		Subnet:  netip.MustParsePrefix("10.199.0.4/30"),
+		GPUs:    4,
+		Volumes: 6,
+		Found:   Found{Snapshotter: "overlayfs", Started: time.Unix(1_700_000_000, 0).UTC()},
 	}
 }
 
@@ -89,5 +90,17 @@ func TestSettingsSurviveTheirFile(t *testing.T) {
 	}
 	if got, err := Load(l); err != nil || got != want {
 		t.Errorf("loaded %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func TestWhatIsFoundMakesNoOtherCluster(t *testing.T) {
+	running, wanted := testSettings(), testSettings()
+	wanted.Found = Found{}
+	if !running.Same(wanted) {
+		t.Error("a running cluster is not the one that was asked for")
+	}
+	wanted.GPUs++
+	if running.Same(wanted) {
+		t.Error("a cluster with other GPUs is the same")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/keys"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
@@ -28,8 +29,22 @@ type Settings struct {
 	GPUs int `json:"gpus"`
 	// Volumes is the number of local PersistentVolumes kept ready.
 	Volumes int `json:"volumes"`
-	// Snapshotter is the containerd snapshotter of images and container file systems. The supervisor finds it out.
-	Snapshotter string `json:"snapshotter,omitempty"`
+	// Found is what the supervisor finds out as it starts.
+	Found Found `json:"found,omitzero"`
+}
+
+// Found is what nobody asks for.
+type Found struct {
+	// Snapshotter is the containerd snapshotter of images and container file systems.
+	Snapshotter string `json:"snapshotter"`
+	// Started is when the cluster started: what its API tells of an earlier time is not about it.
+	Started time.Time `json:"started"`
+}
+
+// Same tells whether both settings ask for the same cluster.
+func (s Settings) Same(other Settings) bool {
+	s.Found, other.Found = Found{}, Found{}
+	return s == other
 }
 
 const (

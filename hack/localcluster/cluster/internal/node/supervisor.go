@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +48,8 @@ func Supervise(ctx context.Context, l layout.Layout, start io.Reader) error {
 	if err := isolate(ctx, l, s); err != nil {
 		return err
 	}
-	if s.Snapshotter, err = snapshotter(l.Dir); err != nil {
+	s.Found.Started = time.Now().Truncate(time.Second)
+	if s.Found.Snapshotter, err = snapshotter(l.Dir); err != nil {
 		return err
 	}
 	if err := s.Save(l); err != nil {
@@ -69,17 +69,16 @@ func Supervise(ctx context.Context, l layout.Layout, start io.Reader) error {
 
 // keep starts a component once what it needs is there, and again whenever it ends.
 func keep(ctx context.Context, processes *reaper, c component, l layout.Layout, s Settings) {
-	var reason atomic.Value
-	waited := time.AfterFunc(stableAfter, func() { log.Printf("%s still waits: %v", c.name, reason.Load()) })
-	for c.after != nil {
-		err := c.after(ctx)
-		if err == nil {
-			break
+	for _, needed := range c.after {
+		patience := time.Now().Add(stableAfter)
+		for err := needed(ctx); err != nil; err = needed(ctx) {
+			if time.Now().After(patience) {
+				log.Printf("%s still waits: %v", c.name, err)
+				patience = time.Now().Add(stableAfter)
+			}
+			time.Sleep(poll)
 		}
-		reason.Store(err.Error())
-		time.Sleep(poll)
 	}
-	waited.Stop()
 	pause := firstPause
 	for ctx.Err() == nil {
 		started := time.Now()
@@ -127,7 +126,7 @@ func importPause(ctx context.Context, processes *reaper, l layout.Layout, s Sett
 		return err
 	}
 	defer output.Close()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, "ctr"), image.ImportArgs(RuntimeSocket, s.Snapshotter, file)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, "ctr"), image.ImportArgs(RuntimeSocket, s.Found.Snapshotter, file)...)
 	cmd.Stdout, cmd.Stderr = output, output
 	status, err := processes.run(cmd)
 	if err != nil {
@@ -141,7 +140,7 @@ func importPause(ctx context.Context, processes *reaper, l layout.Layout, s Sett
 
 func describe(status unix.WaitStatus) string {
 	if status.Signaled() {
-		return "killed by " + status.Signal().String()
+		return "signal: " + status.Signal().String()
 	}
 	return fmt.Sprintf("exit status %d", status.ExitStatus())
 }
