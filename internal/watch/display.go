@@ -12,8 +12,8 @@ import (
 type Printer struct {
 	Out  io.Writer
 	said map[string]bool
-	// broken is the trouble with the connection that was said last.
-	broken string
+	// broken says that trouble with the connection was reported; its text changes with every try.
+	broken bool
 }
 
 // Show implements Display.
@@ -21,13 +21,12 @@ func (p *Printer) Show(v View, now time.Time, connection string) {
 	if p.said == nil {
 		p.said = make(map[string]bool)
 	}
-	if connection != p.broken {
-		p.broken = connection
-		text := connection
-		if text == "" {
-			text = "API server: connected again"
+	if broken := connection != ""; broken != p.broken {
+		p.broken = broken
+		if !broken {
+			connection = "API server: connected again"
 		}
-		p.print(v, now, printable(text))
+		p.print(v, now, printable(connection))
 	}
 	var fresh []Fact
 	for _, fact := range Facts(v, now) {

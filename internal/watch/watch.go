@@ -2,7 +2,9 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -178,6 +180,10 @@ func (l *link) trouble() string {
 	defer l.mu.Unlock()
 	var texts []string
 	for _, err := range l.errors {
+		// The URL of a watch says nothing to people and fills the screen.
+		if request := (*url.Error)(nil); errors.As(err, &request) {
+			err = request.Err
+		}
 		texts = append(texts, err.Error())
 	}
 	if len(texts) == 0 {

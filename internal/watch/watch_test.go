@@ -33,7 +33,7 @@ func TestPrinterSaysEachChangeOnce(t *testing.T) {
 	show(31, scoring, batch, "")
 	show(32, scoring, batch, "")
 	show(33, scoring, batch, "API server, trying again: connection refused")
-	show(34, scoring, batch, "API server, trying again: connection refused")
+	show(34, scoring, batch, "API server, trying again: connection reset")
 	show(35, scoring, batch, "")
 	again, other := midway()
 	other.batches["first-run-1-score"].Status.Progress.Percentage = new(int32(90))
