@@ -27,7 +27,7 @@ type PreferenceDatasetSpec struct {
 	// pairing rules for sources.
 	// +optional
 	// +default={}
-	Pairing PairingSpec `json:"pairing,omitempty"`
+	Pairing PairingSpec `json:"pairing,omitzero"`
 
 	// retries is how many failed attempts are followed by another.
 	// +optional
@@ -55,14 +55,12 @@ type PairSource struct {
 
 // PreferenceDatasetStatus tells what the pairs are.
 type PreferenceDatasetStatus struct {
-	// conditions: Complete, Failed, Reconciling, Stalled.
+	// conditions are Complete, Failed, Reconciling, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +patchStrategy=merge
-	// +patchMergeKey=type
 	// +kubebuilder:validation:MaxItems=16
-	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status answers.
 	// +optional
@@ -73,7 +71,7 @@ type PreferenceDatasetStatus struct {
 	// +optional
 	Phase RunPhase `json:"phase,omitempty"`
 
-	// stages: Pair.
+	// stages has one: Pair.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

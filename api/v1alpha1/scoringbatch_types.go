@@ -22,7 +22,7 @@ type ScoringBatchSpec struct {
 	// scoring rules.
 	// +optional
 	// +default={}
-	Scoring ScoringSpec `json:"scoring,omitempty"`
+	Scoring ScoringSpec `json:"scoring,omitzero"`
 
 	// retries is how many failed attempts of a stage are followed by another.
 	// +optional
@@ -34,14 +34,12 @@ type ScoringBatchSpec struct {
 
 // ScoringBatchStatus tells what the videos scored.
 type ScoringBatchStatus struct {
-	// conditions: Complete, Failed, Reconciling, Stalled.
+	// conditions are Complete, Failed, Reconciling, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +patchStrategy=merge
-	// +patchMergeKey=type
 	// +kubebuilder:validation:MaxItems=16
-	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status answers.
 	// +optional
@@ -56,7 +54,7 @@ type ScoringBatchStatus struct {
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
 
-	// stages: Track, then Score.
+	// stages are Track, then Score.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

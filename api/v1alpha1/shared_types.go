@@ -7,12 +7,14 @@ import (
 // Fraction is a decimal string in [0, 1], such as "0.7".
 //
 // +kubebuilder:validation:Pattern=`^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$`
+// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=8
 type Fraction string
 
 // Decimal is a non-negative decimal string such as "0.001" or "5".
 //
 // +kubebuilder:validation:Pattern=`^[0-9]{1,6}(\.[0-9]{1,9})?$`
+// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=16
 type Decimal string
 
