@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
-  echo "e2e: the local cluster needs Linux and root; point KUBECONFIG at a cluster of your own and run" >&2
-  echo "     go test -tags e2e ./test/e2e/... instead" >&2
+  echo "e2e: the local cluster needs Linux and root; with the operator on a cluster of your" >&2
+  echo "     own, run KUBECONFIG=... go test -tags e2e ./test/e2e/... instead" >&2
   exit 77
 fi
 
@@ -18,5 +18,5 @@ if ! running; then
   trap 'exit 130' INT
   trap 'exit 143' TERM
 fi
-make cluster-up
+make cluster-up deploy
 hack/gotest.sh e2e -tags e2e -count=1 -timeout 30m
