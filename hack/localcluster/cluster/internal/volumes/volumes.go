@@ -25,8 +25,9 @@ import (
 const Class = "local"
 
 const (
-	capacity = "20Gi"
-	poll     = time.Second
+	capacity    = "20Gi"
+	poll        = time.Second
+	provisioner = "spatialalign.dev/local-cluster"
 )
 
 // Keeper keeps Count volumes in the cluster of the layout.
@@ -118,7 +119,11 @@ func storageClass() *storagev1.StorageClass {
 
 func persistentVolume(index int, dir string) *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: Name(index)},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: Name(index),
+			// Leaves the deletion to us: the volume controller has no way to delete a local volume, and would call it failed.
+			Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner},
+		},
 		Spec: corev1.PersistentVolumeSpec{
 			StorageClassName:              Class,
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(capacity)},
