@@ -84,8 +84,12 @@ func (r *RunReconciler) announceRun(run *v1alpha1.AlignmentRun, before, after *v
 	for i := range after.Iterations {
 		it := &after.Iterations[i]
 		if it.Decision != nil && (i >= len(before.Iterations) || before.Iterations[i].Decision == nil) {
+			verdict := "rejected"
+			if ptr.Deref(it.Decision.Accepted, false) {
+				verdict = "accepted"
+			}
 			r.Events.Eventf(run, nil, corev1.EventTypeNormal, v1alpha1.EventIterationCompleted, "Evaluate",
-				"iteration %d %s", ptr.Deref(it.Iteration, 0), it.Decision.Message)
+				"iteration %d %s: %s", ptr.Deref(it.Iteration, 0), verdict, it.Decision.Message)
 		}
 	}
 	r.announce(run, runLedger(before), runLedger(after))

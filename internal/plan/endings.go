@@ -60,12 +60,8 @@ func (r *runPlan) decide(k int32) {
 	candidate := accuracyAt(it.Evaluation, r.resolved.headline)
 	delta := decimal(candidate) - decimal(best.Accuracy)
 	accepted := delta+epsilon >= decimal(r.run.Spec.Acceptance.MinDelta)
-	verdict := "rejected"
-	if accepted {
-		verdict = "accepted"
-	}
 	it.Decision = &v1alpha1.Decision{Accepted: ptr.To(accepted), Message: fmt.Sprintf(
-		"%s: accuracy %s against %s of iteration %d, %+.6f, minDelta %s", verdict, candidate, best.Accuracy, *best.Iteration, delta, r.run.Spec.Acceptance.MinDelta)}
+		"accuracy %s against %s of iteration %d, %+.6f, minDelta %s", candidate, best.Accuracy, *best.Iteration, delta, r.run.Spec.Acceptance.MinDelta)}
 	it.CompletionTime = &r.Now
 	r.status.Accuracy = candidate
 	if accepted {

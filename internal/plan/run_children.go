@@ -157,7 +157,8 @@ func (r *runPlan) sampling(adapter *contract.Artifact) contract.Sampling {
 func (r *runPlan) trainingSet(prompts *contract.Artifact, k int32, adapter *contract.Artifact) contract.SampleSet {
 	return contract.SampleSet{
 		Name: setTrain, Prompts: prompts, SamplesPerPrompt: r.resolved.samplesPerPrompt, Sampling: r.sampling(adapter),
-		Seeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)},
+		KeepLatents: true,
+		Seeds:       contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)},
 	}
 }
 

@@ -164,7 +164,7 @@ func (w *world) tell(before, after v1alpha1.AlignmentRunStatus) {
 			}
 		}
 		if it.Decision != nil && (i >= len(before.Iterations) || before.Iterations[i].Decision == nil) {
-			w.log("decide %d %s", *it.Iteration, it.Decision.Message)
+			w.log("decide %d accepted=%t: %s", *it.Iteration, *it.Decision.Accepted, it.Decision.Message)
 		}
 	}
 	for _, kind := range []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionSuspended, v1alpha1.ConditionReconciling} {
