@@ -60,7 +60,7 @@ func TestPagesNameEveryField(t *testing.T) {
 	for plural, page := range pages {
 		t.Run(page, func(t *testing.T) {
 			text := read(t, page)
-			schema := definition(t, filepath.Join(root, "config/crd/bases/alignment.spatialalign.dev_"+plural+".yaml")).Spec.Versions[0].Schema.OpenAPIV3Schema
+			schema := definition(t, filepath.Join(root, "config", "crd", "bases", "alignment.spatialalign.dev_"+plural+".yaml")).Spec.Versions[0].Schema.OpenAPIV3Schema
 			names := map[string]bool{}
 			spec := schema.Properties["spec"]
 			fields(&spec, names)

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 func withServer(run func() int) (code int, err error) {
 	environment := envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config/crd/bases")},
+		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
 	config, err := environment.Start()

@@ -13,11 +13,11 @@ import (
 )
 
 func TestEverySampleIsAccepted(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root, "config/samples/*.yaml"))
+	files, err := filepath.Glob(filepath.Join(root, "config", "samples", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
-	for _, file := range append(files, filepath.Join(root, "config/runtimes/synthetic.yaml")) {
+	for _, file := range append(files, filepath.Join(root, "config", "runtimes", "synthetic.yaml")) {
 		name, err := filepath.Rel(root, file)
 		if err != nil {
 			t.Fatal(err)
