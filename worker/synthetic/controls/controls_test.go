@@ -15,7 +15,7 @@ import (
 	"github.com/spatialalign/operator/worker/synthetic/scene"
 )
 
-// The experiments of docs/synthetic.md. They need about a minute of two processors, and several times
+// The experiments of docs/synthetic.md. They need some two minutes of processor time, and several times
 // that under the race detector.
 func TestControls(t *testing.T) {
 	w := newWorld(t, evalPerPrompt)
