@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,7 +24,7 @@ type conditions struct {
 
 func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(c.list, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: clip(message), ObservedGeneration: c.generation, LastTransitionTime: c.now,
+		Type: kind, Status: status, Reason: reason, Message: clip(message, maxConditionMessage), ObservedGeneration: c.generation, LastTransitionTime: c.now,
 	})
 }
 
@@ -59,11 +61,16 @@ func CreateRefused(list *[]metav1.Condition, before []metav1.Condition, generati
 	conditions{list, generation, now}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
 }
 
-// clip keeps a message within what a condition may hold.
-func clip(s string) string {
-	const most = 4096
+// What status may hold of a message, in bytes.
+const (
+	maxConditionMessage = 4096
+	maxStageMessage     = 2048
+)
+
+// clip keeps a message within what status may hold.
+func clip(s string, most int) string {
 	if len(s) > most {
-		return s[:most-3] + "..."
+		return strings.ToValidUTF8(s[:most-3], "") + "..."
 	}
 	return s
 }

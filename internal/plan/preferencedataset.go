@@ -23,8 +23,9 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	if taken == nil {
 		taken, waiting = snapshot(b, parent, dataset.Spec.RuntimeRef.Name, dataset.Namespace)
 	}
+	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children}
 	var from []contract.PairSource
-	if waiting == nil {
+	if waiting == nil && !s.underway(status.Stages, 0, v1alpha1.StagePair) {
 		from, waiting = pairSources(dataset.Spec.Sources, sources)
 	}
 	if waiting != nil {
@@ -37,7 +38,6 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	status.Phase = v1alpha1.PhaseRunning
 
 	build := func(place jobs.Place) Object { return pairJob(b, dataset, parent, taken, from, place) }
-	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children}
 	if _, child := s.step(&status.Stages, 0, v1alpha1.StagePair, build); child != nil {
 		status.Summary, status.Phase = pairSummary(child.Outcome), v1alpha1.PhaseSucceeded
 		cond.complete(v1alpha1.ReasonPaired, fmt.Sprintf("%d pairs of %d prompts", *status.Summary.Pairs, *status.Summary.UsablePrompts))

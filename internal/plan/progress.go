@@ -52,7 +52,7 @@ func fromPods(p *v1alpha1.ProgressStatus, reported *contract.Progress) {
 		p.Metrics = append(p.Metrics, v1alpha1.NamedMetric{Name: m.Name, Value: m.Value})
 	}
 	if t, err := time.Parse(time.RFC3339, reported.LastCheckpointTime); err == nil {
-		p.LastCheckpointTime = &metav1.Time{Time: t}
+		p.LastCheckpointTime = &metav1.Time{Time: t.Truncate(time.Second)} // what status keeps of it
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		// The next attempt starts when the former's pods are gone: foreground deletion says when.
 	case child.Outcome.State == jobs.Active:
 		if child.Outcome.Message != "" || rec.Failures == 0 {
-			rec.Message = child.Outcome.Message // else the last failure's stays
+			rec.Message = clip(child.Outcome.Message, maxStageMessage) // else the last failure's stays
 		}
 		s.active = append(s.active, child)
 	case child.Outcome.State == jobs.Succeeded:
@@ -71,7 +71,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		return true, child
 	default:
 		rec.Failures++
-		rec.Message = fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message)
+		rec.Message = clip(fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message), maxStageMessage)
 		if !child.Outcome.Final && rec.Failures <= s.retries {
 			start(*rec.Attempt + 1)
 			break
@@ -80,6 +80,12 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		s.fail(rec, iteration, child)
 	}
 	return false, nil
+}
+
+// underway says that the stage's attempt has a child that did not fail, so that no other is built now.
+func (s *stages) underway(records []v1alpha1.StageStatus, iteration int32, name v1alpha1.StageName) bool {
+	child, rec := s.newest(iteration, name), stageRecord(records, name)
+	return child != nil && child.Outcome.State != jobs.Failed && (rec == nil || child.Place.Attempt >= *rec.Attempt)
 }
 
 func (s *stages) fail(rec *v1alpha1.StageStatus, iteration int32, child *Child) {

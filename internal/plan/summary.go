@@ -47,9 +47,15 @@ func pairSummary(o jobs.Outcome) *v1alpha1.PairSummary {
 	}
 }
 
+// maxMetrics is what status may hold of them.
+const maxMetrics = 16
+
 func metrics(values map[string]string) []v1alpha1.NamedMetric {
 	var list []v1alpha1.NamedMetric
 	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if len(list) == maxMetrics {
+			break
+		}
 		list = append(list, v1alpha1.NamedMetric{Name: name, Value: values[name]})
 	}
 	return list
