@@ -104,8 +104,8 @@ func down(ctx context.Context, l layout.Layout, keepData bool) error {
 
 // lock keeps other drivers from the cluster's folder until the returned function is called.
 func lock(l layout.Layout) (func(), error) {
-	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("cluster folder: %w", err)
+	if err := l.Claim(); err != nil {
+		return nil, err
 	}
 	folder, err := os.Open(l.Dir)
 	if err != nil {

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/devices"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/image"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/node"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/volumes"
 )
@@ -100,6 +102,7 @@ func envCommand(dir *string) *cobra.Command {
 				return err
 			}
 			fmt.Printf("export PATH='%s':\"$PATH\"\nexport KUBECONFIG='%s'\n", s.Bin, l.Kubeconfig())
+			fmt.Printf("export NO_PROXY=\"${NO_PROXY:+$NO_PROXY,}%s\"\n", s.Address())
 			return nil
 		},
 	}
@@ -144,7 +147,7 @@ func programCommand(dir *string, name, short string) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " -- ARGS...",
 		Short: short,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := place(*dir)
 			if err != nil {
 				return err
@@ -153,21 +156,19 @@ func programCommand(dir *string, name, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			run := exec.CommandContext(cmd.Context(), filepath.Join(s.Bin, name), args...)
-			run.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig())
-			run.Stdin, run.Stdout, run.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return run.Run()
+			path := filepath.Join(s.Bin, name)
+			if err := syscall.Exec(path, append([]string{name}, args...), clientEnvironment(l, s)); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			return nil
 		},
 	}
 }
 
-// exitCode is that of the program that was run for the user, else 1.
-func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return exit.ExitCode()
-	}
-	return 1
+// clientEnvironment is this process's environment, made to lead to the cluster. Proxies are not on the way.
+func clientEnvironment(l layout.Layout, s node.Settings) []string {
+	direct := append(strings.FieldsFunc(os.Getenv("NO_PROXY"), func(r rune) bool { return r == ',' }), s.Address())
+	return append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "NO_PROXY="+strings.Join(direct, ","))
 }
 
 func superviseCommand(dir *string) *cobra.Command {

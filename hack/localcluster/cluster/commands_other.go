@@ -20,5 +20,3 @@ func clusterCommands(*string) []*cobra.Command {
 		},
 	}}
 }
-
-func exitCode(error) int { return 1 }

@@ -31,7 +31,7 @@ func main() {
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "localcluster:", err)
 		stop()
-		os.Exit(exitCode(err))
+		os.Exit(1)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	readyTimeout = 2 * time.Minute
+	readyTimeout = 5 * time.Minute
 	readyPoll    = 100 * time.Millisecond
 	tailLines    = 25
 )
@@ -128,9 +128,12 @@ func readySince(n *corev1.Node, start time.Time) bool {
 	return false
 }
 
-// logTail is the end of a component's log under a heading.
+// logTail is the end of a component's log under a heading; nothing if it has not been started.
 func logTail(l layout.Layout, component string) string {
 	content, err := os.ReadFile(l.Log(component))
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
 	if err != nil {
 		return fmt.Sprintf("--- %v\n", err)
 	}

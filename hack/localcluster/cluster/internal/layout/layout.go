@@ -93,11 +93,39 @@ func HostAddress(subnet netip.Prefix) netip.Addr { return subnet.Addr().Next() }
 // NodeAddress is the address of the cluster in its subnet: that of the API and of the node.
 func NodeAddress(subnet netip.Prefix) netip.Addr { return HostAddress(subnet).Next() }
 
-// What a cluster creates in its folder. Data, and the keys that it was made with, survive `down --keep-data`.
+// What a cluster creates in its folder. Data, and the keys that it was made with, survive `down --keep-data`; so does
+// the lock file, which marks the folder as a cluster's. It goes last.
 var (
-	contents = []string{"cluster.json", "supervisor.lock", "kubeconfig", "conf", "logs"}
-	data     = []string{"keys", "etcd", "containerd", "kubelet", "volumes"}
+	contents = []string{"cluster.json", "kubeconfig", "conf", "logs"}
+	data     = []string{"keys", "etcd", "containerd", "kubelet", "volumes", lockName}
 )
+
+const lockName = "supervisor.lock"
+
+// Lock is the file that the cluster's supervisor locks for as long as it lives.
+func (l Layout) Lock() string { return l.Path(lockName) }
+
+// Claim makes the folder a cluster's, if it is not one yet. It refuses a folder with other contents: what they are
+// called may be what a cluster would overwrite, and delete in the end.
+func (l Layout) Claim() error {
+	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
+		return fmt.Errorf("cluster folder: %w", err)
+	}
+	if _, err := os.Stat(l.Lock()); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(l.Dir)
+	if err != nil {
+		return fmt.Errorf("cluster folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is no cluster's folder, and not empty (%s is in it); choose another --dir", l.Dir, entries[0].Name())
+	}
+	if err := os.WriteFile(l.Lock(), nil, 0o644); err != nil {
+		return fmt.Errorf("cluster folder: %w", err)
+	}
+	return nil
+}
 
 // Remove deletes what the cluster created in its folder, and the folder itself once empty; foreign files stay.
 // With keepData it leaves the API's objects, the images and the volumes.

@@ -112,6 +112,31 @@ func TestRemoveLeavesForeignFiles(t *testing.T) {
 	}
 }
 
+func TestOnlyAClustersFolderOrAnEmptyOneIsClaimed(t *testing.T) {
+	l := mustNew(t, filepath.Join(t.TempDir(), "new", "cluster"))
+	for _, state := range []string{"absent", "claimed", "claimed and in use"} {
+		if err := l.Claim(); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+		if err := os.MkdirAll(l.Path("etcd"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Remove(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Claim(); err != nil {
+		t.Errorf("with kept data: %v", err)
+	}
+	foreign := mustNew(t, t.TempDir())
+	if err := os.Mkdir(foreign.Path("logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := foreign.Claim(); err == nil {
+		t.Error("a folder with other contents was claimed")
+	}
+}
+
 func TestFindCheckout(t *testing.T) {
 	root := t.TempDir()
 	module := filepath.Join(root, "hack/localcluster/kubernetes")

@@ -5,6 +5,8 @@ import (
 	"embed"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -38,7 +40,7 @@ func render(name string, l layout.Layout, s Settings) ([]byte, error) {
 	err = parsed.Option("missingkey=error").Execute(&text, map[string]string{
 		"Dir":           l.Dir,
 		"Cgroup":        l.Cgroup(),
-		"NodeAddress":   s.address(),
+		"NodeAddress":   s.Address(),
 		"PodCIDR":       podCIDR,
 		"PauseImage":    PauseImage,
 		"RuntimeSocket": RuntimeSocket,
@@ -53,7 +55,7 @@ func render(name string, l layout.Layout, s Settings) ([]byte, error) {
 // writeFiles writes the keys, the components' configuration and every kubeconfig.
 func writeFiles(l layout.Layout, s Settings) error {
 	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"}
-	addresses := []net.IP{net.ParseIP(s.address()), net.ParseIP(apiService), net.IPv4(127, 0, 0, 1)}
+	addresses := []net.IP{net.ParseIP(s.Address()), net.ParseIP(apiService), net.IPv4(127, 0, 0, 1)}
 	tokens, err := keys.Ensure(l.Path("keys"), names, addresses, identities)
 	if err != nil {
 		return err
@@ -108,6 +110,8 @@ func Client(l layout.Layout) (*kubernetes.Clientset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
+	// The cluster is on this machine, whatever proxy the machine uses for others.
+	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	return kubernetes.NewForConfig(config)
 }
 

@@ -54,7 +54,7 @@ func isolate(ctx context.Context, l layout.Layout, s Settings) error {
 	}
 	for _, args := range []string{
 		"link set lo up",
-		"addr replace " + s.address() + "/30 dev " + uplink,
+		"addr replace " + s.Address() + "/30 dev " + uplink,
 		"link set " + uplink + " up",
 		"route replace default via " + layout.HostAddress(s.Subnet).String(),
 	} {

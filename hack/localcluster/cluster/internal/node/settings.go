@@ -80,12 +80,12 @@ func (s Settings) Save(l layout.Layout) error {
 	return writeFile(l.Path("cluster.json"), content, 0o644)
 }
 
-// address is the node's address as text.
-func (s Settings) address() string { return layout.NodeAddress(s.Subnet).String() }
+// Address is the node's address as text.
+func (s Settings) Address() string { return layout.NodeAddress(s.Subnet).String() }
 
 // Server is the URL of the API.
 func (s Settings) Server() string {
-	return "https://" + net.JoinHostPort(s.address(), strconv.Itoa(layout.APIPort))
+	return "https://" + net.JoinHostPort(s.Address(), strconv.Itoa(layout.APIPort))
 }
 
 // identities are the users that components and the administrator are to the API, by kubeconfig name.

@@ -156,7 +156,7 @@ func supervisorLock() unix.Flock_t {
 
 func lockSupervisor(l layout.Layout) error {
 	// Never closed: closing any descriptor of the file would drop the lock.
-	fd, err := unix.Open(l.Path("supervisor.lock"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
+	fd, err := unix.Open(l.Lock(), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return fmt.Errorf("lock of the cluster: %w", err)
 	}
@@ -169,7 +169,7 @@ func lockSupervisor(l layout.Layout) error {
 
 // Supervisor returns the process id of the running cluster's supervisor, as the caller sees it, or ErrNotRunning.
 func Supervisor(l layout.Layout) (int, error) {
-	file, err := os.OpenFile(l.Path("supervisor.lock"), os.O_RDWR, 0)
+	file, err := os.OpenFile(l.Lock(), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, ErrNotRunning
 	}
