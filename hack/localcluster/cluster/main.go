@@ -17,6 +17,13 @@ import (
 )
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "localcluster:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{
@@ -28,11 +35,7 @@ func main() {
 	dir := root.PersistentFlags().String("dir", "", "folder of the cluster (default .local/cluster in the checkout)")
 	root.AddCommand(assetsCommand())
 	root.AddCommand(clusterCommands(dir)...)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "localcluster:", err)
-		stop()
-		os.Exit(1)
-	}
+	return root.ExecuteContext(ctx)
 }
 
 func assetsCommand() *cobra.Command {

@@ -82,14 +82,18 @@ func Connect(ctx context.Context, l layout.Layout, subnet netip.Prefix, pid int)
 
 // Disconnect removes the cable of an earlier cluster; the kernel does so too, but some time after its death.
 func Disconnect(ctx context.Context, l layout.Layout) error {
-	if _, err := net.InterfaceByName(l.Link()); err != nil {
+	if !connected(l) {
 		return nil
 	}
-	err := IP(ctx, "link del "+l.Link())
-	if _, gone := net.InterfaceByName(l.Link()); gone != nil {
-		return nil
+	if err := IP(ctx, "link del "+l.Link()); err != nil && connected(l) {
+		return err
 	}
-	return err
+	return nil
+}
+
+func connected(l layout.Layout) bool {
+	_, err := net.InterfaceByName(l.Link())
+	return err == nil
 }
 
 // IP runs one command of iproute2.
