@@ -22,7 +22,7 @@ func newReport(o *options) *cobra.Command {
 
 The store is read by a short-lived pod in the run's namespace and downloaded through a port-forward, so that it
 works with every store. The pod is removed in the end, also on Ctrl-C. It takes the rights to list jobs, to
-create, watch and delete pods, and to create pods/portforward in that namespace.
+create, list, watch and delete pods, and to get and create pods/portforward in that namespace.
 
 A run that has not ended gets a report of what exists. RUN may be left out where the namespace has exactly one.`,
 		Example:           `  kubectl align report first-run -o report && xdg-open report/index.html`,

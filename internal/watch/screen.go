@@ -162,7 +162,7 @@ func runningStage(l *line, s Stage, now time.Time, columns int) {
 		if p.Step != "" {
 			l.add(plain, "  %s", p.Step)
 		}
-		if left, known := p.Left(now); known {
+		if left, known := p.Left(now); known && left > 0 {
 			l.add(plain, "  %s left", short(left))
 		}
 	} else if !s.Start.IsZero() {

@@ -44,13 +44,14 @@ type Fetcher struct {
 const (
 	// cleanUp is the time for removing the pod when the user has already given up.
 	cleanUp = 15 * time.Second
-	// downloads are tried that often: the first connection through a fresh pod may be cut.
+	// downloads are tried that often: a connection through a port-forward may be cut.
 	downloads = 3
 )
 
 // Fetch the bundle of a run. The pod is removed before Fetch returns, also when ctx ends.
 func (f *Fetcher) Fetch(ctx context.Context, run *v1alpha1.AlignmentRun) (bundle *report.Bundle, err error) {
-	ctx, cancel := context.WithTimeout(ctx, deadlineSeconds*time.Second)
+	const deadline = deadlineSeconds * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no report after %s", deadline))
 	defer cancel()
 	image, err := f.image(ctx, run)
 	if err != nil {
@@ -68,8 +69,13 @@ func (f *Fetcher) Fetch(ctx context.Context, run *v1alpha1.AlignmentRun) (bundle
 	if err := f.wait(ctx, pod); err != nil {
 		return nil, err
 	}
+	address, closeIt, err := f.Forward(ctx, pod.Namespace, pod.Name, contract.ProgressPort)
+	if err != nil {
+		return nil, fmt.Errorf("port-forward to pod %s: %w", pod.Name, err)
+	}
+	defer closeIt()
 	for try := range downloads {
-		if bundle, err = f.download(ctx, pod); err == nil || ctx.Err() != nil {
+		if bundle, err = f.download(ctx, address); err == nil || ctx.Err() != nil {
 			break
 		}
 		f.Say("download %d of %d: %v", try+1, downloads, err)
@@ -134,13 +140,16 @@ func (f *Fetcher) wait(ctx context.Context, pod *corev1.Pod) error {
 	}
 	startCtx, cancel := context.WithTimeout(ctx, f.StartTimeout)
 	defer cancel()
-	if err := until(startCtx, started); err != nil {
-		if startCtx.Err() != nil && ctx.Err() == nil {
-			return fmt.Errorf("pod %s did not start in %s: %s", pod.Name, f.StartTimeout, waiting(last))
-		}
-		return err
+	err := until(startCtx, started)
+	if err == nil {
+		err = until(ctx, isReady)
+	} else if startCtx.Err() != nil {
+		err = fmt.Errorf("pod %s did not start in %s: %s", pod.Name, f.StartTimeout, waiting(last))
 	}
-	return until(ctx, isReady)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (f *Fetcher) podWatch(pod *corev1.Pod) cache.ListerWatcher {
@@ -157,12 +166,7 @@ func (f *Fetcher) podWatch(pod *corev1.Pod) cache.ListerWatcher {
 	}, f.Client)
 }
 
-func (f *Fetcher) download(ctx context.Context, pod *corev1.Pod) (*report.Bundle, error) {
-	address, closeIt, err := f.Forward(ctx, pod.Namespace, pod.Name, contract.ProgressPort)
-	if err != nil {
-		return nil, fmt.Errorf("port-forward to pod %s: %w", pod.Name, err)
-	}
-	defer closeIt()
+func (f *Fetcher) download(ctx context.Context, address string) (*report.Bundle, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+report.BundlePath, nil)
 	if err != nil {
 		return nil, err
@@ -184,6 +188,6 @@ func (f *Fetcher) download(ctx context.Context, pod *corev1.Pod) (*report.Bundle
 	if want := response.Header.Get(report.DigestHeader); len(data) > report.MaxBundle || contract.Digest(data) != want {
 		return nil, fmt.Errorf("%d bytes with digest %s arrived, %s was sent", len(data), contract.Digest(data), want)
 	}
-	f.Say("received %.1f MiB", float64(len(data))/(1<<20))
+	f.Say("received %d KiB", (len(data)+1023)/1024)
 	return report.ReadBundle(bytes.NewReader(data))
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -239,8 +238,8 @@ func TestInterruptRemovesThePod(t *testing.T) {
 	c := newCluster(t, unready)
 	ctx, interrupt := context.WithCancel(t.Context())
 	f := &Fetcher{Client: c, Forward: server(t, ""), StartTimeout: time.Minute, Say: func(string, ...any) { interrupt() }}
-	if _, err := f.Fetch(ctx, newRun(pvc)); err == nil {
-		t.Error("an interrupt is no error")
+	if _, err := f.Fetch(ctx, newRun(pvc)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 	if left := c.pods(t); len(left) != 0 {
 		t.Errorf("pod %s was left behind", left[0].Name)
@@ -248,16 +247,41 @@ func TestInterruptRemovesThePod(t *testing.T) {
 }
 
 func TestDownloadIsTriedAgain(t *testing.T) {
-	good, tries := server(t, ""), 0
+	good, _, err := server(t, "")(t.Context(), "", "", contract.ProgressPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	flaky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			panic(http.ErrAbortHandler) // cuts the connection
+		}
+		http.Redirect(w, r, "http://"+good+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	defer flaky.Close()
 	f := &Fetcher{Client: newCluster(t, readyTo), StartTimeout: time.Minute, Say: t.Logf,
-		Forward: func(ctx context.Context, namespace, pod string, port int) (string, func(), error) {
-			if tries++; tries == 1 {
-				return "", nil, fmt.Errorf("connection reset")
-			}
-			return good(ctx, namespace, pod, port)
+		Forward: func(context.Context, string, string, int) (string, func(), error) {
+			return strings.TrimPrefix(flaky.URL, "http://"), func() {}, nil
 		}}
 	if _, err := f.Fetch(t.Context(), newRun(pvc)); err != nil || tries != 2 {
 		t.Errorf("after %d tries: %v", tries, err)
+	}
+}
+
+func TestForwardThatIsForbiddenIsNotTriedAgain(t *testing.T) {
+	tries := 0
+	c := newCluster(t, readyTo)
+	f := &Fetcher{Client: c, StartTimeout: time.Minute, Say: t.Logf,
+		Forward: func(context.Context, string, string, int) (string, func(), error) {
+			tries++
+			return "", nil, errors.New("forbidden")
+		}}
+	if _, err := f.Fetch(t.Context(), newRun(pvc)); err == nil || !strings.Contains(err.Error(), "forbidden") || tries != 1 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+	c.kubelets.Wait()
+	if left := c.pods(t); len(left) != 0 {
+		t.Errorf("pod %s was left behind", left[0].Name)
 	}
 }
 
