@@ -63,9 +63,10 @@ func (r *RunReconciler) missing(ctx context.Context, run *v1alpha1.AlignmentRun)
 		if client.IgnoreNotFound(err) != nil {
 			return "", err
 		}
+		// Of a ConfigMap that was not found, neither holds anything.
 		_, text := config.Data[ref.Key]
 		_, binary := config.BinaryData[ref.Key]
-		if err != nil || !text && !binary {
+		if !text && !binary {
 			return fmt.Sprintf("ConfigMap %q with the key %q does not exist", ref.Name, ref.Key), nil
 		}
 	}

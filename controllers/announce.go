@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"strings"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -49,7 +51,7 @@ func failures(l ledger, i int, stage v1alpha1.StageName) int32 {
 func short(s string) string {
 	const most = 1000
 	if len(s) > most {
-		return s[:most] + "..."
+		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
 }

@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -43,7 +44,7 @@ func (e *Engine) base(ctx context.Context, runtime string, children []plan.Child
 	return b, client.IgnoreNotFound(err)
 }
 
-// parent is the run above a child object; nil where there is none.
+// parent is the run above a child object; nil where there is none. A run that is gone is a NotFound error.
 func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, error) {
 	owner := metav1.GetControllerOf(o)
 	if owner == nil || owner.Kind != "AlignmentRun" {
@@ -58,6 +59,9 @@ func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, err
 	}
 	if err != nil {
 		return nil, err
+	}
+	if run.UID != owner.UID {
+		return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("alignmentruns").GroupResource(), owner.Name) // another of the name
 	}
 	return &plan.Parent{Name: run.Name, Runtime: run.Status.Runtime}, nil
 }

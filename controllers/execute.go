@@ -20,10 +20,17 @@ type notCreated struct {
 	err   error
 }
 
-// refused reports whether the API server understood the request and said no, so that trying again at once is of no use.
+// refused reports whether trying again at once is of no use: the API server understood the request and said no, or
+// somebody has to make room.
 func (n notCreated) refused() bool {
-	return apierrors.IsForbidden(n.err) || apierrors.IsInvalid(n.err) || apierrors.IsRequestEntityTooLargeError(n.err)
+	var taken nameTaken
+	return errors.As(n.err, &taken) || apierrors.IsForbidden(n.err) || apierrors.IsInvalid(n.err) || apierrors.IsRequestEntityTooLargeError(n.err)
 }
+
+// nameTaken says that the name of a child is held by an object that is not that child.
+type nameTaken string
+
+func (t nameTaken) Error() string { return string(t) }
 
 // execute creates and deletes children. Each is tried, whatever became of the others.
 func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]notCreated, error) {
@@ -58,11 +65,11 @@ func (e *Engine) create(ctx context.Context, o plan.Object) error {
 	}
 	owner := metav1.GetControllerOf(wanted)
 	if holder := metav1.GetControllerOf(o); holder == nil || holder.UID != owner.UID {
-		return fmt.Errorf("%s %q exists and belongs to somebody else: delete it", kindOf(o), o.GetName())
+		return nameTaken(fmt.Sprintf("%s %q exists and belongs to somebody else: delete it", kindOf(o), o.GetName()))
 	}
 	digest := v1alpha1.AnnotationSpecDigest
 	if o.GetAnnotations()[digest] != wanted.GetAnnotations()[digest] {
-		return fmt.Errorf("%s %q exists with another spec digest: delete it", kindOf(o), o.GetName())
+		return nameTaken(fmt.Sprintf("%s %q exists with another spec digest: delete it", kindOf(o), o.GetName()))
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (e *Engine) children(ctx context.Context, f family) ([]plan.Child, error) {
 	}
 	var children []plan.Child
 	for _, o := range append(objects, unseen...) {
-		if !metav1.IsControlledBy(o, f.owner) {
+		if !metav1.IsControlledBy(o, f.owner) || kindOf(o) != kindOf(f.empty(place(o).Stage)) {
 			continue
 		}
 		child, err := e.child(ctx, f, o)
@@ -128,7 +128,8 @@ func (e *Engine) child(ctx context.Context, f family, o client.Object) (plan.Chi
 	case *v1alpha1.PreferenceDataset:
 		c.Dataset, c.Outcome = o, nestedOutcome(o.Status.Conditions)
 	case *batchv1.Job:
-		return c, e.job(ctx, f, o, &c)
+		err := e.job(ctx, f, o, &c)
+		return c, err
 	}
 	return c, nil
 }
@@ -142,7 +143,6 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 		}
 		return nil
 	}
-	selector := client.MatchingLabels{batchv1.JobNameLabel: job.Name, v1alpha1.LabelManaged: "true"}
 	var pods corev1.PodList
 	if err := e.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
 		return err
@@ -150,6 +150,7 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	outcome, complete := jobs.Read(job, pods.Items)
 	if !complete {
 		// Job and pods arrive on different watches: ask before calling a pod's last word lost.
+		selector := client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)}
 		if err := e.Live.List(ctx, &pods, client.InNamespace(job.Namespace), selector); err != nil {
 			return err
 		}

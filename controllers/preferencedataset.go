@@ -87,7 +87,7 @@ func (r *DatasetReconciler) waitingFor(ctx context.Context, o client.Object) []c
 	}
 	var requests []ctrl.Request
 	for i := range datasets.Items {
-		if d := &datasets.Items[i]; !plan.Ended(d.Status.Conditions) && d.Status.Runtime == nil && names(d, o) {
+		if d := &datasets.Items[i]; !plan.Ended(d.Status.Conditions) && names(d, o) {
 			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(d)})
 		}
 	}

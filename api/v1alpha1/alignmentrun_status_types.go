@@ -29,7 +29,7 @@ type AlignmentRunStatus struct {
 
 	// observedGeneration is the generation of the spec that this status answers.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// phase in one word.

@@ -29,32 +29,32 @@ type AlignmentRunSpec struct {
 	// sampling of videos. What is absent comes from the runtime's defaults.
 	// +optional
 	// +default={}
-	Sampling SamplingSpec `json:"sampling,omitzero"`
+	Sampling *SamplingSpec `json:"sampling,omitempty"`
 
 	// scoring rules.
 	// +optional
 	// +default={}
-	Scoring ScoringSpec `json:"scoring,omitzero"`
+	Scoring *ScoringSpec `json:"scoring,omitempty"`
 
 	// pairing rules.
 	// +optional
 	// +default={}
-	Pairing PairingSpec `json:"pairing,omitzero"`
+	Pairing *PairingSpec `json:"pairing,omitempty"`
 
 	// training of the adapter. What is absent comes from the runtime's defaults.
 	// +optional
 	// +default={}
-	Training TrainingSpec `json:"training,omitzero"`
+	Training *TrainingSpec `json:"training,omitempty"`
 
 	// evaluation on the held-out prompts.
 	// +optional
 	// +default={}
-	Evaluation EvaluationSpec `json:"evaluation,omitzero"`
+	Evaluation *EvaluationSpec `json:"evaluation,omitempty"`
 
 	// acceptance says when a new adapter replaces the best one.
 	// +optional
 	// +default={}
-	Acceptance AcceptanceSpec `json:"acceptance,omitzero"`
+	Acceptance *AcceptanceSpec `json:"acceptance,omitempty"`
 
 	// stopping ends the run before its iterations are used up. It may be changed while the run goes on.
 	// +optional
@@ -95,6 +95,7 @@ type PromptsSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.generate), has(self.configMapRef), has(self.artifact)].filter(x, x).size() == 1",message="exactly one of generate, configMapRef and artifact must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.artifact) || self.artifact.key.endsWith('.jsonl') || self.artifact.key.endsWith('.csv')",fieldPath=".artifact.key",message="must end in .jsonl or .csv"
+// +kubebuilder:validation:MinProperties=1
 type PromptSource struct {
 	// generate makes prompts from the built-in grammar. Training and evaluation sets never overlap, whatever their seeds.
 	// +optional
@@ -156,12 +157,14 @@ type ConfigMapKeyReference struct {
 }
 
 // SamplingSpec says how videos are sampled.
+//
+// +kubebuilder:validation:MinProperties=1
 type SamplingSpec struct {
 	// samplesPerPrompt of the training prompts.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
-	SamplesPerPrompt *int32 `json:"samplesPerPrompt,omitempty"`
+	SamplesPerPrompt int32 `json:"samplesPerPrompt,omitempty"`
 
 	// seed of the run: every training sample's seed and every draw of the training derives from it.
 	// +optional
@@ -173,22 +176,24 @@ type SamplingSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
-	Steps *int32 `json:"steps,omitempty"`
+	Steps int32 `json:"steps,omitempty"`
 }
 
 // TrainingSpec says how the adapter is trained: zeroth-order-regularized DPO on a LoRA.
+//
+// +kubebuilder:validation:MinProperties=1
 type TrainingSpec struct {
 	// steps of the optimizer.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
-	Steps *int32 `json:"steps,omitempty"`
+	Steps int32 `json:"steps,omitempty"`
 
 	// pairsPerStep is the number of preference pairs per optimizer step.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65536
-	PairsPerStep *int32 `json:"pairsPerStep,omitempty"`
+	PairsPerStep int32 `json:"pairsPerStep,omitempty"`
 
 	// learningRate at its height.
 	// +optional
@@ -233,12 +238,14 @@ type LoRASpec struct {
 }
 
 // EvaluationSpec says how an adapter is measured.
+//
+// +kubebuilder:validation:MinProperties=1
 type EvaluationSpec struct {
 	// samplesPerPrompt of the evaluation prompts.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
-	SamplesPerPrompt *int32 `json:"samplesPerPrompt,omitempty"`
+	SamplesPerPrompt int32 `json:"samplesPerPrompt,omitempty"`
 
 	// seed of the evaluation samples; the same for every iteration.
 	// +optional
@@ -254,6 +261,8 @@ type EvaluationSpec struct {
 }
 
 // AcceptanceSpec says when a new adapter replaces the best one.
+//
+// +kubebuilder:validation:MinProperties=1
 type AcceptanceSpec struct {
 	// minDelta is what the headline accuracy must gain over the best one's.
 	// +optional
@@ -315,4 +324,12 @@ type AlignmentRunList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 
 	Items []AlignmentRun `json:"items"`
+}
+
+// HeadlineThreshold is spec.evaluation.headlineThreshold; empty in a run that no API server has defaulted.
+func (r *AlignmentRun) HeadlineThreshold() Fraction {
+	if r.Spec.Evaluation == nil {
+		return ""
+	}
+	return r.Spec.Evaluation.HeadlineThreshold
 }

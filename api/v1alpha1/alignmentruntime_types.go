@@ -88,6 +88,7 @@ type DetectorSpec struct {
 // StoreSpec is one of pvc and s3.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.pvc) != has(self.s3)",message="exactly one of pvc and s3 must be set"
+// +kubebuilder:validation:MinProperties=1
 type StoreSpec struct {
 	// pvc is a PersistentVolumeClaim: ReadWriteMany, unless all pods fit one node.
 	// +optional
@@ -171,7 +172,7 @@ type StageTemplate struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are not supported; request GPUs as extended resources"
 	// +kubebuilder:validation:XValidation:rule="(!has(self.limits) || self.limits.size() <= 16) && (!has(self.requests) || self.requests.size() <= 16)",message="must not have more than 16 limits or requests"
-	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 
 	// shards split the stage's samples over that many pods. Training has one.
 	// +optional

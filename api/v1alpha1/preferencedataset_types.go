@@ -27,7 +27,7 @@ type PreferenceDatasetSpec struct {
 	// pairing rules for sources.
 	// +optional
 	// +default={}
-	Pairing PairingSpec `json:"pairing,omitzero"`
+	Pairing *PairingSpec `json:"pairing,omitempty"`
 
 	// retries is how many failed attempts are followed by another.
 	// +optional
@@ -64,7 +64,7 @@ type PreferenceDatasetStatus struct {
 
 	// observedGeneration is the generation of the spec that this status answers.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// phase in one word.

@@ -22,7 +22,7 @@ type ScoringBatchSpec struct {
 	// scoring rules.
 	// +optional
 	// +default={}
-	Scoring ScoringSpec `json:"scoring,omitzero"`
+	Scoring *ScoringSpec `json:"scoring,omitempty"`
 
 	// retries is how many failed attempts of a stage are followed by another.
 	// +optional
@@ -43,7 +43,7 @@ type ScoringBatchStatus struct {
 
 	// observedGeneration is the generation of the spec that this status answers.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// phase in one word.

@@ -55,6 +55,8 @@ type ArtifactReference struct {
 }
 
 // ScoringSpec says when a sample counts.
+//
+// +kubebuilder:validation:MinProperties=1
 type ScoringSpec struct {
 	// minUsableFrames is the number of usable frames below which a sample is INVALID.
 	// +optional
@@ -73,6 +75,7 @@ type ScoringSpec struct {
 // of the field is checked before the thresholds have theirs.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.winnerThreshold) || !has(self.loserThreshold) || double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
+// +kubebuilder:validation:MinProperties=1
 type PairingSpec struct {
 	// winnerThreshold is the DSR-Score from which a sample wins.
 	// +optional
@@ -134,7 +137,7 @@ type StageStatus struct {
 
 	// failures counts the attempts that failed; more than spec.retries fail the stage.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	Failures int32 `json:"failures,omitempty"`
 
 	// child is the name of the attempt's Job, ScoringBatch or PreferenceDataset.

@@ -40,7 +40,7 @@ func execute(t *testing.T, args []string, objects ...client.Object) (stdout stri
 func run(name, condition string) *v1alpha1.AlignmentRun {
 	return &v1alpha1.AlignmentRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: "uid"},
-		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
+		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: &v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
 		Status: v1alpha1.AlignmentRunStatus{
 			Conditions: []metav1.Condition{{Type: condition, Status: metav1.ConditionTrue, Reason: "Because", Message: "it is so"}},
 		},

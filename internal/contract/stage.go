@@ -49,6 +49,7 @@ const (
 // ExitCode of a stage's container.
 type ExitCode int
 
+// The exit codes. docs/contract.md says what becomes of a Job with each.
 const (
 	ExitDone         ExitCode = 0  // done, also with zero pairs
 	ExitBadSpec      ExitCode = 64 // the spec or the prompts are wrong; a retry cannot help

@@ -143,7 +143,7 @@ func template(w Work) v1alpha1.StageTemplate {
 	default:
 		return v1alpha1.StageTemplate{
 			Image: w.Images.Stage, Command: []string{"/spatialalign"}, Shards: 1,
-			Resources: cpuResources(), TerminationGracePeriodSeconds: 30,
+			Resources: ptr.To(cpuResources()), TerminationGracePeriodSeconds: 30,
 		}
 	}
 }
@@ -161,7 +161,7 @@ func podSpec(w Work, t v1alpha1.StageTemplate, shards int32, digest string) core
 			contract.FlagSpecDigest, digest,
 		},
 		Env:       environment(w, t, shards),
-		Resources: t.Resources,
+		Resources: ptr.Deref(t.Resources, corev1.ResourceRequirements{}),
 		Ports:     []corev1.ContainerPort{{Name: "progress", ContainerPort: contract.ProgressPort, Protocol: corev1.ProtocolTCP}},
 		LivenessProbe: &corev1.Probe{
 			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{

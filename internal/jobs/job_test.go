@@ -30,7 +30,7 @@ func runtime(store v1alpha1.StoreSpec) *v1alpha1.AlignmentRuntimeSpec {
 		return v1alpha1.StageTemplate{
 			Image: "runtime.example/wan@sha256:0123", Command: []string{"python", "-m", "wan"},
 			Env: []v1alpha1.EnvVar{{Name: "PYTHONUNBUFFERED", Value: ptr.To("1")}},
-			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{
+			Resources: &corev1.ResourceRequirements{Limits: corev1.ResourceList{
 				"nvidia.com/gpu": resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("64Gi"),
 			}},
 			Shards: shards, TerminationGracePeriodSeconds: 120,

@@ -18,11 +18,11 @@ import (
 type State int
 
 const (
-	// Active: the child has not ended.
+	// Active children have not ended.
 	Active State = iota
-	// Succeeded: it ended well and every shard named a manifest.
+	// Succeeded children ended well, and every shard named a manifest.
 	Succeeded
-	// Failed: it ended badly.
+	// Failed children ended badly.
 	Failed
 )
 

@@ -56,7 +56,7 @@ func parseItem(text string) (*item, error) {
 func TestScannerReads(t *testing.T) {
 	for text, want := range map[string]item{
 		`{"name":"a"}`: {Name: "a"},
-		" { \"name\" : \"a\" , \"count\" : 7 }\r\n":        {Name: "a", Count: 7},
+		"\t{ \"name\" : \"a\" , \"count\" : 7 }\r\n":       {Name: "a", Count: 7},
 		`{"count":18446744073709551615,"name":""}`:         {Count: math.MaxUint64},
 		`{"inner":{"name":"b","tags":[]},"name":"a"}`:      {Name: "a", Inner: &item{Name: "b"}},
 		`{"name":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00é😀"}`:  {Name: "\"\\/\b\f\n\r\té😀é😀"},

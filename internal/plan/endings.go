@@ -59,9 +59,9 @@ func (r *runPlan) decide(k int32) {
 	it, best := r.record(k), r.status.Best
 	candidate := accuracyAt(it.Evaluation, r.resolved.headline)
 	delta := decimal(candidate) - decimal(best.Accuracy)
-	accepted := delta+epsilon >= decimal(r.run.Spec.Acceptance.MinDelta)
+	accepted := delta+epsilon >= decimal(r.resolved.minDelta)
 	it.Decision = &v1alpha1.Decision{Accepted: ptr.To(accepted), Message: fmt.Sprintf(
-		"accuracy %s against %s of iteration %d, %+.6f, minDelta %s", candidate, best.Accuracy, *best.Iteration, delta, r.run.Spec.Acceptance.MinDelta)}
+		"accuracy %s against %s of iteration %d, %+.6f, minDelta %s", candidate, best.Accuracy, *best.Iteration, delta, r.resolved.minDelta)}
 	it.CompletionTime = &r.Now
 	r.status.Accuracy = candidate
 	if accepted {

@@ -73,8 +73,9 @@ func pairSources(named []v1alpha1.PairSource, batches map[string]*v1alpha1.Scori
 }
 
 func pairJob(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, taken *v1alpha1.RuntimeSnapshot, from []contract.PairSource, place jobs.Place) Object {
+	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{}) // the API server defaults it
 	spec := &contract.PairSpec{
-		Sources: from, WinnerThreshold: string(dataset.Spec.Pairing.WinnerThreshold), LoserThreshold: string(dataset.Spec.Pairing.LoserThreshold),
+		Sources: from, WinnerThreshold: string(pairing.WinnerThreshold), LoserThreshold: string(pairing.LoserThreshold),
 	}
 	if dataset.Spec.Import != nil {
 		a := artifact(*dataset.Spec.Import)

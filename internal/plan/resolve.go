@@ -15,33 +15,40 @@ type resolved struct {
 	evaluationSeed    uint64
 	evaluationSamples int
 	headline          v1alpha1.Fraction
+	minDelta          v1alpha1.Fraction
 	training          contract.Training
 }
 
 func resolve(spec v1alpha1.AlignmentRunSpec, d v1alpha1.RuntimeDefaults) resolved {
-	lora := ptr.Deref(spec.Training.LoRA, d.Training.LoRA)
+	// The API server defaults these; a zero stands for what it left absent.
+	sampling, training := ptr.Deref(spec.Sampling, v1alpha1.SamplingSpec{}), ptr.Deref(spec.Training, v1alpha1.TrainingSpec{})
+	evaluation, acceptance := ptr.Deref(spec.Evaluation, v1alpha1.EvaluationSpec{}), ptr.Deref(spec.Acceptance, v1alpha1.AcceptanceSpec{})
+	lora := ptr.Deref(training.LoRA, d.Training.LoRA)
 	return resolved{
-		seed:              unsigned(spec.Sampling.Seed),
-		samplesPerPrompt:  int(ptr.Deref(spec.Sampling.SamplesPerPrompt, d.Sampling.SamplesPerPrompt)),
-		samplingSteps:     int(ptr.Deref(spec.Sampling.Steps, d.Sampling.Steps)),
-		evaluationSeed:    unsigned(spec.Evaluation.Seed),
-		evaluationSamples: int(ptr.Deref(spec.Evaluation.SamplesPerPrompt, d.Evaluation.SamplesPerPrompt)),
-		headline:          spec.Evaluation.HeadlineThreshold,
+		seed:              unsigned(sampling.Seed),
+		samplesPerPrompt:  int(or(sampling.SamplesPerPrompt, d.Sampling.SamplesPerPrompt)),
+		samplingSteps:     int(or(sampling.Steps, d.Sampling.Steps)),
+		evaluationSeed:    unsigned(evaluation.Seed),
+		evaluationSamples: int(or(evaluation.SamplesPerPrompt, d.Evaluation.SamplesPerPrompt)),
+		headline:          evaluation.HeadlineThreshold,
+		minDelta:          acceptance.MinDelta,
 		training: contract.Training{
-			Steps:        int(ptr.Deref(spec.Training.Steps, d.Training.Steps)),
-			PairsPerStep: int(ptr.Deref(spec.Training.PairsPerStep, d.Training.PairsPerStep)),
-			LearningRate: string(or(spec.Training.LearningRate, d.Training.LearningRate)),
-			Beta:         string(spec.Training.Beta),
-			Lambda:       string(spec.Training.Lambda),
-			MarginClip:   string(spec.Training.MarginClip),
+			Steps:        int(or(training.Steps, d.Training.Steps)),
+			PairsPerStep: int(or(training.PairsPerStep, d.Training.PairsPerStep)),
+			LearningRate: string(or(training.LearningRate, d.Training.LearningRate)),
+			Beta:         string(training.Beta),
+			Lambda:       string(training.Lambda),
+			MarginClip:   string(training.MarginClip),
 			LoRARank:     int(lora.Rank),
 			LoRAAlpha:    int(lora.Alpha),
 		},
 	}
 }
 
-func or(value, otherwise v1alpha1.Decimal) v1alpha1.Decimal {
-	if value != "" {
+// or is value, or otherwise where value is absent: of these fields admission accepts no zero.
+func or[T comparable](value, otherwise T) T {
+	var absent T
+	if value != absent {
 		return value
 	}
 	return otherwise

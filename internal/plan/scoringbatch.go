@@ -103,9 +103,10 @@ func (p *batchPlan) track(place jobs.Place) Object {
 
 func (p *batchPlan) score(place jobs.Place) Object {
 	tracks := stageRecord(p.status.Stages, v1alpha1.StageTrack)
+	scoring := ptr.Deref(p.batch.Spec.Scoring, v1alpha1.ScoringSpec{}) // the API server defaults it
 	spec := &contract.ScoreSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
-		MinUsableFrames: int(p.batch.Spec.Scoring.MinUsableFrames), MaxInvalidFraction: string(p.batch.Spec.Scoring.MaxInvalidFraction),
+		MinUsableFrames: int(scoring.MinUsableFrames), MaxInvalidFraction: string(scoring.MaxInvalidFraction),
 	}
 	for shard := 0; ; shard++ {
 		manifest := output(tracks, "manifest/"+strconv.Itoa(shard))

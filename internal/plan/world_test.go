@@ -71,13 +71,13 @@ func newWorld(t *testing.T, s script) *world {
 					Train:      v1alpha1.PromptSource{Generate: &v1alpha1.GeneratedPrompts{Count: 30, Seed: ptr.To(int64(1))}},
 					Evaluation: v1alpha1.PromptSource{Generate: &v1alpha1.GeneratedPrompts{Count: 30, Seed: ptr.To(int64(2))}},
 				},
-				Scoring: v1alpha1.ScoringSpec{MinUsableFrames: 20, MaxInvalidFraction: "0.9"},
-				Pairing: v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
-				Training: v1alpha1.TrainingSpec{
+				Scoring: &v1alpha1.ScoringSpec{MinUsableFrames: 20, MaxInvalidFraction: "0.9"},
+				Pairing: &v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
+				Training: &v1alpha1.TrainingSpec{
 					Beta: "1", Lambda: "0.5", MarginClip: "5",
 				},
-				Evaluation: v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"},
-				Acceptance: v1alpha1.AcceptanceSpec{MinDelta: "0"},
+				Evaluation: &v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"},
+				Acceptance: &v1alpha1.AcceptanceSpec{MinDelta: "0"},
 				Iterations: 3, Retries: ptr.To(int32(2)),
 			},
 		},

@@ -145,7 +145,7 @@ func TestSentences(t *testing.T) {
 	form := regexp.MustCompile(`^[A-Z][a-z ]+(October)?, an? ([a-z]+) is on the (left|right|top) of an? ([a-z]+), then the ([a-z]+) [a-z]+ to the (left|right|top) of the ([a-z]+)\.$`)
 	for _, p := range generate(t, contract.Generate{Count: 864, Seed: 5}) {
 		m := form.FindStringSubmatch(p.Prompt)
-		if m == nil || m[2] != p.Subject || m[5] != p.Subject || m[4] != p.Object || m[7] != p.Object {
+		if len(m) == 0 || m[2] != p.Subject || m[5] != p.Subject || m[4] != p.Object || m[7] != p.Object {
 			t.Fatalf("%s: %s", p.PromptID, p.Prompt)
 		}
 		if got := strings.ToUpper(m[3][:1] + m[6][:1]); got != p.Type {

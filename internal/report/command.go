@@ -87,7 +87,7 @@ func readRun(file string) (*v1alpha1.AlignmentRun, error) {
 	if err := yaml.Unmarshal(data, &run); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if run.Kind != "AlignmentRun" || run.Spec.Evaluation.HeadlineThreshold == "" {
+	if run.Kind != "AlignmentRun" || run.HeadlineThreshold() == "" {
 		return nil, fmt.Errorf("%s: want an AlignmentRun as kubectl get -o yaml prints it, this is %q", file, run.Kind)
 	}
 	return &run, nil

@@ -98,7 +98,7 @@ func Compose(run *v1alpha1.AlignmentRun, findings Findings, now time.Time) Data 
 	d := Data{
 		Namespace: run.Namespace, Name: run.Name, UID: string(run.UID), GeneratedAt: now.UTC().Truncate(time.Second),
 		Phase: string(status.Phase), Ending: ending(status.Conditions), Facts: facts(run),
-		Threshold: string(run.Spec.Evaluation.HeadlineThreshold),
+		Threshold: string(run.HeadlineThreshold()),
 		Galleries: findings.Galleries, Problems: findings.Problems,
 	}
 	if best := status.Best; best != nil && best.Iteration != nil {

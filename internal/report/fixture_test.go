@@ -81,9 +81,9 @@ func newWorld(t *testing.T, iterations int) *world {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "first-run", UID: "run-uid"},
 		Spec: v1alpha1.AlignmentRunSpec{
 			RuntimeRef: v1alpha1.RuntimeReference{Name: "synthetic"}, Iterations: int32(iterations),
-			Sampling:   v1alpha1.SamplingSpec{Seed: new(int64(1))},
-			Pairing:    v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
-			Evaluation: v1alpha1.EvaluationSpec{Seed: new(int64(0)), HeadlineThreshold: "0.7"},
+			Sampling:   &v1alpha1.SamplingSpec{Seed: new(int64(1))},
+			Pairing:    &v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
+			Evaluation: &v1alpha1.EvaluationSpec{Seed: new(int64(0)), HeadlineThreshold: "0.7"},
 		},
 		Status: v1alpha1.AlignmentRunStatus{
 			Phase: v1alpha1.PhaseSucceeded, StartTime: at(0), CompletionTime: at(50 * (iterations + 1)),

@@ -27,7 +27,7 @@ type PlanIteration struct {
 
 // PlanOf a run: what its status pins by digest.
 func PlanOf(run *v1alpha1.AlignmentRun) Plan {
-	plan := Plan{Threshold: string(run.Spec.Evaluation.HeadlineThreshold)}
+	plan := Plan{Threshold: string(run.HeadlineThreshold())}
 	if prompts := run.Status.Prompts; prompts != nil {
 		plan.TrainPrompts = &contract.Artifact{Key: string(prompts.Train.Key), Digest: string(prompts.Train.Digest)}
 		plan.EvaluationPrompts = &contract.Artifact{Key: string(prompts.Evaluation.Key), Digest: string(prompts.Evaluation.Digest)}

@@ -170,7 +170,7 @@ func TestGalleries(t *testing.T) {
 // TestReportOfFullSize has as many prompts as the published sets. REPORT_EXAMPLE names a folder to look at it.
 func TestReportOfFullSize(t *testing.T) {
 	w := newWorld(t, 3)
-	w.seeds, w.video, w.frames = 5, image.Pt(64, 48), 24
+	w.seeds, w.video, w.frames = 2, image.Pt(64, 48), 24
 	for i := 6; i < 30; i++ {
 		relation := []string{"LR", "LT", "RL", "RT", "TL", "TR"}[i%6]
 		w.train = append(w.train, prompt("train", i, relation, "rabbit", "tree"))

@@ -52,7 +52,7 @@ func newRun() *v1alpha1.AlignmentRun {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "first-run", UID: "run-uid", CreationTimestamp: *at(-1)},
 		Spec: v1alpha1.AlignmentRunSpec{
 			RuntimeRef: v1alpha1.RuntimeReference{Name: "synthetic"}, Iterations: 3,
-			Evaluation: v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"},
+			Evaluation: &v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"},
 		},
 	}
 }

@@ -30,7 +30,7 @@ func Table(v View) string {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, accuracy, delta, pairs, accepted)
 	}
-	w.Flush()
+	_ = w.Flush() // a strings.Builder takes everything
 	b.WriteString(best(v))
 	return trimLines(b.String())
 }

@@ -82,7 +82,7 @@ func NewView(run *v1alpha1.AlignmentRun, batches map[string]*v1alpha1.ScoringBat
 		Runtime: run.Spec.RuntimeRef.Name, Wanted: run.Spec.Iterations,
 		Phase: run.Status.Phase, Best: run.Status.Best,
 		Start: run.CreationTimestamp.Time, End: timeOf(run.Status.CompletionTime),
-		Threshold: string(run.Spec.Evaluation.HeadlineThreshold),
+		Threshold: string(run.HeadlineThreshold()),
 	}
 	if run.Status.StartTime != nil {
 		v.Start = run.Status.StartTime.Time

@@ -56,7 +56,7 @@ func (c cluster) namespace(name string) string {
 	c.apply(strings.NewReplacer("namespace: alignment", "namespace: "+name, "name: alignment\n", "name: "+name+"\n").Replace(string(data)), "")
 	c.Cleanup(func() {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := c.Delete(context.Background(), ns); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(c.Delete(context.Background(), ns)); err != nil {
 			c.Errorf("delete namespace %s: %v", name, err)
 		}
 	})

@@ -189,7 +189,7 @@ func accuracies(run *v1alpha1.AlignmentRun) []v1alpha1.Fraction {
 func accuracy(run *v1alpha1.AlignmentRun, k int) v1alpha1.Fraction {
 	if e := run.Status.Iterations[k].Evaluation; e != nil {
 		for _, a := range e.Accuracy {
-			if a.Threshold == run.Spec.Evaluation.HeadlineThreshold {
+			if a.Threshold == run.HeadlineThreshold() {
 				return a.Value
 			}
 		}

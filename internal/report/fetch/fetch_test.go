@@ -35,7 +35,7 @@ var update = flag.Bool("update", false, "write the golden files")
 func newRun(store v1alpha1.StoreSpec) *v1alpha1.AlignmentRun {
 	return &v1alpha1.AlignmentRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "first-run", UID: "run-uid"},
-		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
+		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: &v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
 		Status: v1alpha1.AlignmentRunStatus{
 			Runtime: &v1alpha1.RuntimeSnapshot{Spec: v1alpha1.AlignmentRuntimeSpec{Store: store}},
 			Iterations: []v1alpha1.IterationStatus{{

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"strconv"
 
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // PortForward gives the Forward of a real cluster: WebSocket first, SPDY where a proxy or an older
@@ -23,20 +23,24 @@ func PortForward(config *rest.Config) func(ctx context.Context, namespace, pod s
 		if err != nil {
 			return "", nil, err
 		}
-		stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-		forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, io.Discard)
+		stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, io.Discard)
 		if err != nil {
 			return "", nil, err
 		}
-		go func() { ended <- forwarder.ForwardPorts() }()
+		var failure error // may be read once ended is closed
+		go func() {
+			defer close(ended)
+			failure = forwarder.ForwardPorts()
+		}()
 		closeIt := func() {
 			close(stop)
 			<-ended
 		}
 		select {
 		case <-ready:
-		case err := <-ended:
-			return "", nil, err
+		case <-ended:
+			return "", nil, failure
 		case <-ctx.Done():
 			close(stop)
 			return "", nil, ctx.Err()
@@ -60,11 +64,11 @@ func dialer(config *rest.Config, namespace, pod string) (httpstream.Dialer, erro
 	if err != nil {
 		return nil, err
 	}
-	websocket, err := portforward.NewSPDYOverWebsocketDialer(url, config)
+	websocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, config)
 	if err != nil {
 		return nil, err
 	}
-	return portforward.NewFallbackDialer(websocket, spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url), func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(websocket, spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url), func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

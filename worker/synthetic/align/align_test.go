@@ -112,7 +112,7 @@ func train(t *testing.T, trainer *Trainer, until int) (history []Stats) {
 }
 
 func equal(a, b *model.Adapter) bool {
-	return slices.EqualFunc(a.Slices(), b.Slices(), func(x, y []float32) bool { return slices.Equal(x, y) })
+	return slices.EqualFunc(a.Slices(), b.Slices(), slices.Equal[[]float32])
 }
 
 func TestTheNumberOfProcessorsChangesNoBit(t *testing.T) {

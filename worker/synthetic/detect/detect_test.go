@@ -19,7 +19,7 @@ var (
 func paint(frame *image.Paletted, c scene.RGB, boxes ...[4]int) {
 	index := uint8(0)
 	for i, p := range scene.Palette {
-		if r, g, b, _ := p.RGBA(); uint8(r>>8) == c.R && uint8(g>>8) == c.G && uint8(b>>8) == c.B {
+		if r, g, b, _ := p.RGBA(); r>>8 == uint32(c.R) && g>>8 == uint32(c.G) && b>>8 == uint32(c.B) {
 			index = uint8(i)
 		}
 	}

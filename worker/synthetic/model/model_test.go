@@ -171,7 +171,7 @@ func TestFilesComeBack(t *testing.T) {
 }
 
 func equal(x, y [][]float32) bool {
-	return slices.EqualFunc(x, y, func(a, b []float32) bool { return slices.Equal(a, b) })
+	return slices.EqualFunc(x, y, slices.Equal[[]float32])
 }
 
 func FuzzDecodeAdapter(f *testing.F) {

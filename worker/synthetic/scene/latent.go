@@ -2,7 +2,9 @@ package scene
 
 // The size of a video and of its latent.
 const (
-	Frames, FrameWidth, FrameHeight = 24, 64, 48
+	Frames      = 24
+	FrameWidth  = 64
+	FrameHeight = 48
 
 	KeyFrames  = 8
 	Channels   = 7 // of a sprite in a key frame: centre x and y, width, height, red, green, blue

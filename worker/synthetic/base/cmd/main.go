@@ -24,8 +24,9 @@ func main() {
 	flag.IntVar(&recipe.Steps, "steps", recipe.Steps, "optimizer steps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, recipe, *out); err != nil {
+	err := run(ctx, recipe, *out)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "pre-training:", err)
 		os.Exit(1)
 	}
