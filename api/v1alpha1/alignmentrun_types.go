@@ -28,32 +28,32 @@ type AlignmentRunSpec struct {
 
 	// sampling of videos. What is absent comes from the runtime's defaults.
 	// +optional
-	// +default={}
+	// +default={"seed":0}
 	Sampling *SamplingSpec `json:"sampling,omitempty"`
 
 	// scoring rules.
 	// +optional
-	// +default={}
+	// +default={"minUsableFrames":20,"maxInvalidFraction":"0.9"}
 	Scoring *ScoringSpec `json:"scoring,omitempty"`
 
 	// pairing rules.
 	// +optional
-	// +default={}
+	// +default={"winnerThreshold":"0.7","loserThreshold":"0.7"}
 	Pairing *PairingSpec `json:"pairing,omitempty"`
 
 	// training of the adapter. What is absent comes from the runtime's defaults.
 	// +optional
-	// +default={}
+	// +default={"beta":"1","lambda":"0.5","marginClip":"5"}
 	Training *TrainingSpec `json:"training,omitempty"`
 
 	// evaluation on the held-out prompts.
 	// +optional
-	// +default={}
+	// +default={"seed":0,"headlineThreshold":"0.7"}
 	Evaluation *EvaluationSpec `json:"evaluation,omitempty"`
 
 	// acceptance says when a new adapter replaces the best one.
 	// +optional
-	// +default={}
+	// +default={"minDelta":"0"}
 	Acceptance *AcceptanceSpec `json:"acceptance,omitempty"`
 
 	// stopping ends the run before its iterations are used up. It may be changed while the run goes on.

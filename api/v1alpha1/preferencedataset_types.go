@@ -26,7 +26,7 @@ type PreferenceDatasetSpec struct {
 
 	// pairing rules for sources.
 	// +optional
-	// +default={}
+	// +default={"winnerThreshold":"0.7","loserThreshold":"0.7"}
 	Pairing *PairingSpec `json:"pairing,omitempty"`
 
 	// retries is how many failed attempts are followed by another.

@@ -21,7 +21,7 @@ type ScoringBatchSpec struct {
 
 	// scoring rules.
 	// +optional
-	// +default={}
+	// +default={"minUsableFrames":20,"maxInvalidFraction":"0.9"}
 	Scoring *ScoringSpec `json:"scoring,omitempty"`
 
 	// retries is how many failed attempts of a stage are followed by another.

@@ -71,10 +71,9 @@ type ScoringSpec struct {
 	MaxInvalidFraction Fraction `json:"maxInvalidFraction,omitempty"`
 }
 
-// PairingSpec says which samples win and which lose. Its rule asks for both thresholds first because the empty default
-// of the field is checked before the thresholds have theirs.
+// PairingSpec says which samples win and which lose.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.winnerThreshold) || !has(self.loserThreshold) || double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
+// +kubebuilder:validation:XValidation:rule="double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
 // +kubebuilder:validation:MinProperties=1
 type PairingSpec struct {
 	// winnerThreshold is the DSR-Score from which a sample wins.
