@@ -53,6 +53,9 @@ func (f *Fetcher) Fetch(ctx context.Context, run *v1alpha1.AlignmentRun) (bundle
 	const deadline = deadlineSeconds * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no report after %s", deadline))
 	defer cancel()
+	if run.Status.Runtime == nil {
+		return nil, errors.New("the run was not accepted yet: its status names no store")
+	}
 	image, err := f.image(ctx, run)
 	if err != nil {
 		return nil, err

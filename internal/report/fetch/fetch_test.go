@@ -78,7 +78,10 @@ func TestPod(t *testing.T) {
 			}
 		})
 	}
-	if _, err := newPod(&v1alpha1.AlignmentRun{}, Image{}, report.Plan{}); err == nil || !strings.Contains(err.Error(), "not accepted yet") {
+}
+
+func TestRunThatWasNotAccepted(t *testing.T) {
+	if _, err := (&Fetcher{}).Fetch(t.Context(), &v1alpha1.AlignmentRun{}); err == nil || !strings.Contains(err.Error(), "not accepted yet") {
 		t.Errorf("a run without a store: %v", err)
 	}
 }

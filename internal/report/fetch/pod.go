@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -48,11 +47,8 @@ func imageOf(list []batchv1.Job) (Image, bool) {
 }
 
 // newPod is built like the pods of the operator's own CPU stages (volumes, environment, security
-// context) but for what it runs, and reads the store only.
+// context) but for what it runs, and reads the store only. The run must have been accepted: its status names the store.
 func newPod(run *v1alpha1.AlignmentRun, image Image, plan report.Plan) (*corev1.Pod, error) {
-	if run.Status.Runtime == nil {
-		return nil, errors.New("the run was not accepted yet: its status names no store")
-	}
 	data, err := json.Marshal(plan)
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
