@@ -34,7 +34,7 @@ The report is in $report/index.html. The cluster stays up; look around with
   kubectl -n $namespace get alignmentrun,scoringbatch,preferencedataset,jobs
   kubectl -n $namespace describe alignmentrun $run
   kubectl -n $namespace get alignmentrun $run -o yaml
-  kubectl -n spatialalign-system logs deploy/spatialalign
+  kubectl -n spatialalign-system logs deploy/spatialalign-operator
 
 and stop it with
 

@@ -30,7 +30,7 @@ type upOptions struct {
 // up brings the cluster to the wanted settings from whatever state an earlier driver left it in.
 func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) error {
 	if err := host.Check(); err != nil {
-		return fmt.Errorf("this machine cannot run the local cluster: %w.\nUse kind or minikube instead, and install the chart there with `make install`", err)
+		return fmt.Errorf("this machine cannot run the local cluster: %w.\nUse kind or minikube instead, and install the chart there (docs/install.md)", err)
 	}
 	if err := host.InstallPackages(ctx, os.Stderr); err != nil {
 		return err

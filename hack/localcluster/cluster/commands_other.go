@@ -16,7 +16,7 @@ func clusterCommands(*string) []*cobra.Command {
 		Short:              "Start the cluster (on Linux)",
 		DisableFlagParsing: true,
 		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf("the local cluster runs on Linux, this is %s: use kind or minikube and install the chart there with `make install`", runtime.GOOS)
+			return fmt.Errorf("the local cluster runs on Linux, this is %s: use kind or minikube and install the chart there (docs/install.md)", runtime.GOOS)
 		},
 	}}
 }
