@@ -38,6 +38,7 @@ func TestControls(t *testing.T) {
 		}
 	}
 	t.Log(table.String())
+	plot(t, w.baseline, results)
 
 	last := func(name string) outcome { return results[name][iterations-1] }
 	if a := w.baseline.accuracy; a < 0.3 || a > 0.4 {
