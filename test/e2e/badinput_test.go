@@ -50,8 +50,8 @@ spec:
   iterations: 1
 `
 
-// TestBadInput: a clear message at the earliest point, in status.
-func TestBadInput(t *testing.T) {
+// badInput gets a clear message at the earliest point, in status.
+func badInput(t *testing.T) {
 	c := connect(t)
 	ns := c.namespace("e2e-bad-input")
 	c.apply(overlapping, ns)

@@ -19,9 +19,32 @@ import (
 	"github.com/spatialalign/operator/api/v1alpha1"
 )
 
-// TestFirstRun applies the README's manifest: the model gets better, the report shows it, and scoring the same videos
+// TestAlignmentRuns runs the README's manifest three times: left alone beside a suspended run and bad input, and then
+// with the operator being killed, which must change nothing.
+func TestAlignmentRuns(t *testing.T) {
+	var calm *v1alpha1.AlignmentRun
+	t.Run("left alone", func(t *testing.T) {
+		t.Run("first run", func(t *testing.T) {
+			t.Parallel()
+			calm = firstRun(t)
+		})
+		t.Run("suspended", func(t *testing.T) {
+			t.Parallel()
+			suspended(t)
+		})
+		t.Run("bad input", func(t *testing.T) {
+			t.Parallel()
+			badInput(t)
+		})
+	})
+	if calm != nil {
+		t.Run("operator killed", func(t *testing.T) { operatorKilled(t, calm) })
+	}
+}
+
+// firstRun applies the README's manifest: the model gets better, the report shows it, and scoring the same videos
 // alone gives the same numbers.
-func TestFirstRun(t *testing.T) {
+func firstRun(t *testing.T) *v1alpha1.AlignmentRun {
 	c := connect(t)
 	ns := c.namespace("e2e-first")
 	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
@@ -62,6 +85,7 @@ func TestFirstRun(t *testing.T) {
 		}
 	})
 	t.Run("a ScoringBatch and a PreferenceDataset alone", func(t *testing.T) { alone(connect(t), ns, run) })
+	return run
 }
 
 // alone scores and pairs iteration 1's videos again, outside of the run.
@@ -97,16 +121,12 @@ func alone(c cluster, ns string, run *v1alpha1.AlignmentRun) {
 	}
 }
 
-// TestOperatorKilled kills the operator's pod at ten random moments of a run, whose outcome must be that of a run left alone.
-func TestOperatorKilled(t *testing.T) {
+// operatorKilled kills the operator's pod at ten random moments of a run, whose outcome must be that of the run left alone.
+func operatorKilled(t *testing.T, calm *v1alpha1.AlignmentRun) {
 	c := connect(t)
-	calmNamespace, ns := c.namespace("e2e-calm"), c.namespace("e2e-killed")
-	manifest := strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 2", 1)
-	c.apply(manifest, calmNamespace)
-	calm := c.ended(calmNamespace, "first-run", 12*time.Minute)
+	ns := c.namespace("e2e-killed")
 	length := calm.Status.CompletionTime.Sub(calm.Status.StartTime.Time)
-
-	c.apply(manifest, ns)
+	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
 	kills := 0
 	for range 10 {
 		moment := time.After(time.Duration(rand.Int64N(int64(length / 10))))
@@ -130,8 +150,8 @@ func TestOperatorKilled(t *testing.T) {
 	}
 }
 
-// TestSuspend suspends a run in the middle: its pods go, and resuming ends as if nothing had been.
-func TestSuspend(t *testing.T) {
+// suspended suspends a run in the middle: its pods go, and resuming ends as if nothing had been.
+func suspended(t *testing.T) {
 	c := connect(t)
 	ns := c.namespace("e2e-suspend")
 	c.apply(strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 1", 1), ns)
