@@ -129,7 +129,7 @@ func operatorKilled(t *testing.T, calm *v1alpha1.AlignmentRun) {
 	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
 	kills := 0
 	for range 10 {
-		moment := time.After(time.Duration(rand.Int64N(int64(length / 10))))
+		moment := time.After(time.Duration(rand.Int64N(int64(length * 3 / 20))))
 		select {
 		case <-moment:
 		case <-t.Context().Done():
