@@ -101,8 +101,8 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.AlignmentRun{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
-		Owns(&v1alpha1.ScoringBatch{}).
-		Owns(&v1alpha1.PreferenceDataset{}).
+		Owns(&v1alpha1.ScoringBatch{}, builder.WithPredicates(nestedMoved())).
+		Owns(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(nestedMoved())).
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)

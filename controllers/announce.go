@@ -13,6 +13,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/plan"
 )
 
 // announce emits the events that all kinds share: failed attempts and the end. What a run owns ends quietly: the run tells.
@@ -61,9 +62,27 @@ func (e *Engine) look(p *v1alpha1.ProgressStatus) bool {
 	return p == nil || p.LastUpdatedTime == nil || e.Clock.Since(p.LastUpdatedTime.Time) >= e.Config.ProgressInterval
 }
 
-// jobMoved passes the changes of a Job that a plan can depend on: it appears, ends, is being deleted, or is gone.
+// nestedMoved passes all changes of a batch or dataset of a run but that it appears.
+func nestedMoved() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(c event.CreateEvent) bool {
+		switch o := c.Object.(type) {
+		case *v1alpha1.ScoringBatch:
+			return plan.Ended(o.Status.Conditions)
+		case *v1alpha1.PreferenceDataset:
+			return plan.Ended(o.Status.Conditions)
+		default:
+			return true
+		}
+	}}
+}
+
+// jobMoved passes the changes of a Job that a plan can depend on: it ends, is being deleted, or is gone. That it appears is
+// no news to the plan that made it.
 func jobMoved() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(u event.UpdateEvent) bool {
+	return predicate.Funcs{CreateFunc: func(c event.CreateEvent) bool {
+		job, ok := c.Object.(*batchv1.Job)
+		return !ok || jobs.Finished(job)
+	}, UpdateFunc: func(u event.UpdateEvent) bool {
 		before, ok := u.ObjectOld.(*batchv1.Job)
 		after, ok2 := u.ObjectNew.(*batchv1.Job)
 		return !ok || !ok2 || jobs.Finished(before) != jobs.Finished(after) ||

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -83,7 +84,37 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 		return r.end(end)
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
-	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Create: r.stages.create, RequeueAfter: r.Config.ProgressInterval}
+	return Next[v1alpha1.AlignmentRunStatus]{
+		Status: r.status, Create: r.stages.create, RequeueAfter: r.Config.ProgressInterval, Deferrable: r.deferrable(),
+	}
+}
+
+// deferrable says that nothing is new but prepare stages that succeeded and first attempts that started: the live
+// children tell the same, and a prepare stage that had to run again would cost seconds.
+func (r *runPlan) deferrable() bool {
+	if !equality.Semantic.DeepEqual(r.run.Status.Conditions, r.status.Conditions) {
+		return false
+	}
+	recorded := map[int32][]v1alpha1.StageStatus{}
+	for _, it := range r.run.Status.Iterations {
+		recorded[*it.Iteration] = it.Stages
+	}
+	for _, it := range r.status.Iterations {
+		for i := range it.Stages {
+			rec := &it.Stages[i]
+			if !equality.Semantic.DeepEqual(stageRecord(recorded[*it.Iteration], rec.Name), rec) && !cheap(rec) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// cheap says that losing the record costs nothing, or a prepare stage.
+func cheap(rec *v1alpha1.StageStatus) bool {
+	prepare := rec.Name == v1alpha1.StagePrepare || rec.Name == v1alpha1.StageEvaluationPrepare
+	skipped := rec.State == v1alpha1.StageSucceeded && rec.Child == ""
+	return *rec.Attempt == 0 && rec.Failures == 0 && (rec.State == v1alpha1.StageRunning || skipped || prepare && rec.State == v1alpha1.StageSucceeded)
 }
 
 // iterate moves every iteration on that can move, and returns the run's end once it is reached.
