@@ -95,7 +95,7 @@ type SpecimenStatus struct {
 	// phase is one word for people.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	Phase *string `json:"phase,omitempty"`
+	Phase string `json:"phase,omitempty"`
 }'
 
 gofmt -w .
