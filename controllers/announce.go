@@ -20,7 +20,8 @@ import (
 func (e *Engine) announce(o client.Object, before, after ledger) {
 	for i, records := range after.stages {
 		for _, rec := range *records {
-			if rec.Failures > failures(before, i, rec.Name) {
+			// The last failure is told by the end that it brings.
+			if rec.State == v1alpha1.StageRunning && rec.Failures > failures(before, i, rec.Name) {
 				e.Events.Eventf(o, nil, corev1.EventTypeWarning, v1alpha1.EventStageRetried, string(rec.Name),
 					"stage %s has failed %d time(s): %s", rec.Name, rec.Failures, short(rec.Message))
 			}

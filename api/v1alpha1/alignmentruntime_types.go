@@ -196,7 +196,7 @@ type EnvVar struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('SPATIALALIGN_') && !self.startsWith('AWS_') && self != 'JOB_COMPLETION_INDEX'",message="must not be one that the operator sets (SPATIALALIGN_*, AWS_*, JOB_COMPLETION_INDEX)"
+	// +kubebuilder:validation:XValidation:rule="self == 'SPATIALALIGN_HEARTBEAT_SECONDS' || !self.startsWith('SPATIALALIGN_') && !self.startsWith('AWS_') && self != 'JOB_COMPLETION_INDEX'",message="must not be one that the operator sets (SPATIALALIGN_*, AWS_*, JOB_COMPLETION_INDEX)"
 	Name string `json:"name,omitempty"`
 
 	// value of the variable.

@@ -7,6 +7,8 @@ import (
 // PreferenceDatasetSpec says where the pairs come from.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.sources) != has(self.import)",message="exactly one of sources and import must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.import) || !has(self.pairing)",message="pairing is for sources; imported pairs are taken as they are"
+// +kubebuilder:validation:XValidation:rule="!has(self.sources) || self.sources.all(a, self.sources.exists_one(b, a.iteration == b.iteration))",message="each source must have an iteration of its own"
 type PreferenceDatasetSpec struct {
 	// runtimeRef names the AlignmentRuntime whose store holds scores and pairs.
 	// +required
@@ -24,9 +26,8 @@ type PreferenceDatasetSpec struct {
 	// +optional
 	Import *ArtifactReference `json:"import,omitempty"`
 
-	// pairing rules for sources.
+	// pairing rules for sources: 0.7 and 0.7 when absent. Imported pairs have theirs behind them.
 	// +optional
-	// +default={"winnerThreshold":"0.7","loserThreshold":"0.7"}
 	Pairing *PairingSpec `json:"pairing,omitempty"`
 
 	// retries is how many failed attempts are followed by another.
@@ -50,6 +51,7 @@ type PairSource struct {
 	// +optional
 	// +default=0
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1048576
 	Iteration *int32 `json:"iteration,omitempty"`
 }
 

@@ -23,13 +23,18 @@ func (r *runPlan) end(e *ending) Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Phase, r.status.CompletionTime, r.status.Progress = v1alpha1.PhaseSucceeded, &r.Now, nil
 	r.cond.complete(e.reason, fmt.Sprintf("%s; %s", e.message, r.bestText()))
-	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children)}
+	return r.stop()
+}
+
+// stop deletes what is still active, and looks once more for a child that the cache does not show yet.
+func (r *runPlan) stop() Next[v1alpha1.AlignmentRunStatus] {
+	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), RequeueAfter: r.Config.ProgressInterval}
 }
 
 func (r *runPlan) fail(f *failure) Next[v1alpha1.AlignmentRunStatus] {
 	r.status.Phase, r.status.CompletionTime, r.status.Progress = v1alpha1.PhaseFailed, &r.Now, nil
 	r.cond.fail(&failure{f.reason, fmt.Sprintf("%s; %s", f.message, r.bestText())})
-	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children)}
+	return r.stop()
 }
 
 func (r *runPlan) bestText() string {

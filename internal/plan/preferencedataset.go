@@ -31,7 +31,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	if waiting != nil {
 		status.Phase = v1alpha1.PhasePending
 		cond.wait(waiting)
-		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Deferrable: parent != nil}
+		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: endless(b.Children), Deferrable: parent != nil}
 	}
 	status.Runtime = taken
 	cond.run()
@@ -49,7 +49,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
 	return Next[v1alpha1.PreferenceDatasetStatus]{
-		Status: status, Create: s.create, RequeueAfter: b.Config.ProgressInterval,
+		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
 		Deferrable: parent != nil && undisturbed(status.Stages),
 	}
 }
@@ -73,7 +73,7 @@ func pairSources(named []v1alpha1.PairSource, batches map[string]*v1alpha1.Scori
 }
 
 func pairJob(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, taken *v1alpha1.RuntimeSnapshot, from []contract.PairSource, place jobs.Place) Object {
-	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{}) // the API server defaults it
+	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"})
 	spec := &contract.PairSpec{
 		Sources: from, WinnerThreshold: string(pairing.WinnerThreshold), LoserThreshold: string(pairing.LoserThreshold),
 	}

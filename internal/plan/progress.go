@@ -51,7 +51,8 @@ func fromPods(p *v1alpha1.ProgressStatus, reported *contract.Progress) {
 	for _, m := range reported.Metrics {
 		p.Metrics = append(p.Metrics, v1alpha1.NamedMetric{Name: m.Name, Value: m.Value})
 	}
-	if t, err := time.Parse(time.RFC3339, reported.LastCheckpointTime); err == nil {
+	t, err := time.Parse(time.RFC3339, reported.LastCheckpointTime)
+	if year := t.UTC().Year(); err == nil && year >= 2000 && year < 9999 { // a year of five digits would spoil the whole status
 		p.LastCheckpointTime = &metav1.Time{Time: t.Truncate(time.Second)} // what status keeps of it
 	}
 }

@@ -64,7 +64,11 @@ func (r *runPlan) suspend() Next[v1alpha1.AlignmentRunStatus] {
 	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspendRequested,
 		"spec.suspend is true; active stages are deleted, what they finished stays in the store")
 	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonSuspendRequested, "suspended")
-	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children)}
+	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children)}
+	if !meta.IsStatusConditionTrue(r.run.Status.Conditions, v1alpha1.ConditionSuspended) {
+		next.RequeueAfter = r.Config.ProgressInterval // once more, for a child that the cache does not show yet
+	}
+	return next
 }
 
 func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
@@ -85,7 +89,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, RequeueAfter: r.Config.ProgressInterval, Deferrable: r.deferrable(),
+		Status: r.status, Create: r.stages.create, Delete: endless(r.Children), RequeueAfter: r.Config.ProgressInterval, Deferrable: r.deferrable(),
 	}
 }
 
@@ -117,54 +121,54 @@ func cheap(rec *v1alpha1.StageStatus) bool {
 	return *rec.Attempt == 0 && rec.Failures == 0 && (rec.State == v1alpha1.StageRunning || skipped || prepare && rec.State == v1alpha1.StageSucceeded)
 }
 
-// iterate moves every iteration on that can move, and returns the run's end once it is reached.
+// iterate moves the baseline and the current iteration on, and returns the run's end once it is reached.
 func (r *runPlan) iterate() *ending {
 	if !r.prompts() {
 		return nil
 	}
 	baseline := r.evaluate(0)
-	for k := int32(1); ; k++ {
-		outcome := r.iteration(k, baseline)
-		if outcome.end != nil || !outcome.done {
-			return outcome.end
+	for k := r.decided(); ; k++ {
+		if baseline {
+			if end := r.enough(k); end != nil {
+				return end
+			}
 		}
 		if k >= r.run.Spec.Iterations {
 			return &ending{reason: v1alpha1.ReasonIterationsCompleted, message: fmt.Sprintf("%d iteration(s) evaluated", k)}
 		}
-	}
-}
-
-// iterated is what has become of one iteration.
-type iterated struct {
-	done bool
-	end  *ending
-}
-
-// iteration moves iteration k on. baseline says whether the baseline's evaluation is recorded.
-func (r *runPlan) iteration(k int32, baseline bool) iterated {
-	if k == 1 && baseline {
-		if end := r.targetReached(); end != nil {
-			return iterated{end: end}
+		if end, done := r.iteration(k+1, baseline); end != nil || !done {
+			return end
 		}
 	}
-	if rec := r.record(k); rec != nil && rec.Decision != nil {
-		return iterated{done: true, end: r.enough(k)}
+}
+
+// decided is the newest iteration with a decision; 0 when there is none yet.
+func (r *runPlan) decided() int32 {
+	newest := int32(0)
+	for _, it := range r.status.Iterations {
+		if it.Decision != nil {
+			newest = max(newest, *it.Iteration)
+		}
 	}
+	return newest
+}
+
+// iteration moves iteration k on, up to its decision. baseline says whether the baseline's evaluation is recorded.
+func (r *runPlan) iteration(k int32, baseline bool) (end *ending, done bool) {
 	if !r.pairs(k) {
-		return iterated{}
+		return nil, false
 	}
 	if end := r.pairing(k); end != nil {
-		// An ending without training still wants the baseline beside it.
 		if !baseline {
-			return iterated{}
+			return nil, false // an ending without training still wants the baseline beside it
 		}
-		return iterated{end: end}
+		return end, true
 	}
 	if !r.train(k) || !r.evaluate(k) || !baseline {
-		return iterated{}
+		return nil, false
 	}
 	r.decide(k)
-	return iterated{done: true, end: r.enough(k)}
+	return nil, true
 }
 
 // prompts resolves the prompt sets, once, and lists the first samples.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
@@ -124,6 +125,36 @@ func outcome(s v1alpha1.AlignmentRunStatus) map[string]any {
 		iterations = append(iterations, iteration{it.Evaluation, it.Decision, it.Adapter})
 	}
 	return map[string]any{"phase": s.Phase, "best": s.Best, "iterations": iterations}
+}
+
+// TestChangesWhileTheRunGoesOn: patience looks at the newest decision only, and fewer iterations end at the newest one.
+func TestChangesWhileTheRunGoesOn(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*v1alpha1.AlignmentRunSpec)
+		want   string // message of Complete; empty: the run goes on
+	}{
+		{"patience after an iteration that rose", func(s *v1alpha1.AlignmentRunSpec) { s.Stopping = &v1alpha1.StoppingSpec{Patience: 1} }, ""},
+		{"fewer iterations", func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, "3 iteration(s) evaluated; best is iteration 3's adapter, with accuracy 0.8"},
+		{"a target that is reached", func(s *v1alpha1.AlignmentRunSpec) { s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.8"} },
+			"accuracy 0.8 reaches the target 0.8; best is iteration 3's adapter, with accuracy 0.8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, script{accuracy: []string{"0.3", "0.5", "0.4", "0.8", "0.9"}})
+			w.run.Spec.Iterations = 4
+			w.until(4, v1alpha1.StageTrain)
+			tt.change(&w.run.Spec)
+			w.step()
+			got := ""
+			if c := meta.FindStatusCondition(w.run.Status.Conditions, v1alpha1.ConditionComplete); c != nil {
+				got = c.Message
+			}
+			if got != tt.want {
+				t.Errorf("the run ends with %q, want %q", got, tt.want)
+			}
+		})
+	}
 }
 
 // TestEndIsSticky: whatever happens after the end, the status stays.

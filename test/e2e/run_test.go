@@ -143,6 +143,9 @@ func operatorKilled(t *testing.T, calm *v1alpha1.AlignmentRun) {
 		}
 		kills++
 	}
+	if kills < 5 {
+		t.Errorf("the run ended after %d kills: it was not disturbed enough", kills)
+	}
 	t.Logf("killed the operator %d times within about %s", kills, length)
 	run := c.ended(ns, "first-run", 15*time.Minute)
 	if diff := cmp.Diff(result(calm), result(run)); diff != "" {
@@ -191,8 +194,13 @@ func (c cluster) suspend(ns string, value bool) {
 func result(run *v1alpha1.AlignmentRun) map[string]any {
 	digests := map[string]any{"accuracies": accuracies(run), "phase": run.Status.Phase, "best": run.Status.Best.Iteration}
 	for i := range run.Status.Iterations {
-		if a := run.Status.Iterations[i].Adapter; a != nil {
-			digests["adapter "+strconv.Itoa(i)] = a.Digest
+		it := &run.Status.Iterations[i]
+		digests["evaluation "+strconv.Itoa(i)] = it.Evaluation.Scores.Digest
+		if i > 0 {
+			digests["decision "+strconv.Itoa(i)] = it.Decision
+			digests["samples "+strconv.Itoa(i)] = it.Samples.Scores.Digest
+			digests["pairs "+strconv.Itoa(i)] = it.Pairs.Artifact.Digest
+			digests["adapter "+strconv.Itoa(i)] = it.Adapter.Digest
 		}
 	}
 	return digests
