@@ -55,7 +55,7 @@ func TestPairRefuses(t *testing.T) {
 		args   []string
 	}{
 		"stdin:1: column 1: want an object":                     {"x", nil},
-		"sample a occurs twice in iteration 1":                  {scoreLine("a", "p", "0") + scoreLine("a", "q", "0"), nil},
+		"stdin:3: sample a occurs twice":                        {"\ufeff" + scoreLine("a", "p", "0") + "\n" + scoreLine("a", "q", "0"), nil},
 		"winner threshold 0.5 is below the loser threshold 0.7": {"", []string{"--winner-threshold", "0.5"}},
 		`"70" is not a decimal between 0 and 1, such as 0.7`:    {"", []string{"--winner-threshold", "70"}},
 		`"1.5" is above 1`:                                      {"", []string{"--loser-threshold", "1.5"}},

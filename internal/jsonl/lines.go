@@ -1,6 +1,7 @@
 package jsonl
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ const MaxLine = 4 << 20
 // chunkSize is how much is read at once: large enough that handing a chunk over costs nothing, small
 // enough that the chunks in flight stay within a few MiB.
 const chunkSize = 256 << 10
+
+// byteOrderMark is what some editors put at the beginning of UTF-8.
+const byteOrderMark = "\ufeff"
 
 // Chunk is a run of whole lines.
 type Chunk struct {
@@ -40,9 +44,9 @@ func (c Chunk) Lines() iter.Seq2[int, []byte] {
 }
 
 // Lines calls fn with each line of r that is not blank and its number, from 1. The bytes are valid
-// until fn returns. Errors, fn's among them, are prefixed with name and line.
+// until fn returns. A byte order mark at the beginning is skipped. Errors, fn's among them, are prefixed with name and line.
 func Lines(r io.Reader, name string, fn func(number int, line []byte) error) error {
-	chunks := chunkReader{r: r, name: name, line: 1}
+	chunks := newChunkReader(r, name)
 	var buffer []byte
 	for {
 		chunk, err := chunks.next(buffer)
@@ -73,6 +77,15 @@ type chunkReader struct {
 	line int    // of the first byte not yet handed out
 	rest []byte // the beginning of a line, already read
 	done bool
+}
+
+// newChunkReader reads from the beginning of a file. A byte order mark there is skipped.
+func newChunkReader(r io.Reader, name string) *chunkReader {
+	b := bufio.NewReaderSize(r, 16) // large reads go past so small a buffer
+	if mark, _ := b.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(mark)) // they were peeked; a read error comes again with the first Read
+	}
+	return &chunkReader{r: b, name: name, line: 1}
 }
 
 // next fills the buffer, which it may replace by a larger one. It returns io.EOF after the last chunk.

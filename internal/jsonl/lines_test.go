@@ -30,6 +30,9 @@ func TestLines(t *testing.T) {
 		"a\nb\n":       "1:a 2:b",
 		"a\n\n  \nb":   "1:a 4:b",
 		"a\r\n\r\nb\n": "1:a\r 3:b",
+		"\ufeff":       "",
+		"\ufeffa\nb":   "1:a 2:b",
+		"a\n\ufeffb":   "1:a 2:\ufeffb",
 	} {
 		for name, r := range map[string]io.Reader{"at once": strings.NewReader(text), "byte by byte": iotest.OneByteReader(strings.NewReader(text))} {
 			lines, err := collect(r)

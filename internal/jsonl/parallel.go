@@ -35,7 +35,7 @@ func Parallel[T any](ctx context.Context, r io.Reader, name string, workers int,
 	group.Go(func() error {
 		defer close(ordered)
 		defer close(work)
-		chunks := chunkReader{r: r, name: name, line: 1}
+		chunks := newChunkReader(r, name)
 		for {
 			chunk, err := chunks.next(*buffers.Get().(*[]byte))
 			if errors.Is(err, io.EOF) {

@@ -104,19 +104,16 @@ func decodeArtifact(s *jsonl.Scanner) *contract.Artifact {
 	for o := artifactShape.Begin(); s.Next(&o); {
 		switch artifactShape.Names[o.Field] {
 		case "key":
-			artifact.Key = s.String(maxKey)
+			artifact.Key = s.String(contract.MaxKey)
 			if err := contract.ValidKey(artifact.Key); err != nil {
 				s.Fail("%v", err)
 			}
 		case "digest":
-			artifact.Digest = s.String(maxKey)
+			artifact.Digest = s.String(contract.MaxKey)
 		}
 	}
 	return artifact
 }
-
-// maxKey bounds artifact keys and digests, in bytes.
-const maxKey = 1024
 
 // within reads a number from low to high.
 func within(s *jsonl.Scanner, low, high float64) float64 {

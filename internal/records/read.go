@@ -1,6 +1,7 @@
 package records
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spatialalign/operator/internal/contract"
@@ -23,9 +24,16 @@ func ReadTracks(r io.Reader, name string, fn func(*contract.TrackLine) error) er
 	})
 }
 
-// ReadScores calls fn with each line of scores.jsonl.
+// ReadScores calls fn with each line of scores.jsonl, which must hold each sample once.
 func ReadScores(r io.Reader, name string, fn func(contract.ScoreLine) error) error {
-	return read(r, name, decodeScore, fn)
+	seen := map[string]bool{}
+	return read(r, name, decodeScore, func(line contract.ScoreLine) error {
+		if seen[line.SampleID] {
+			return fmt.Errorf("sample %s occurs twice", line.SampleID)
+		}
+		seen[line.SampleID] = true
+		return fn(line)
+	})
 }
 
 // ReadPairs calls fn with each line of pairs.jsonl.
