@@ -2,17 +2,13 @@
 // score, pair and prompts. They replace the scripts published with the method.
 //
 // Every command writes its output to a temporary file beside it and renames that at the end, so that
-// a failed run leaves no half file; its summary goes to stdout as one line of JSON.
+// a failed run leaves no half file; pipes, devices and stdout are written to directly. Its summary is
+// one line of JSON on stdout, or on stderr when stdout holds the output.
 package filecli
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -34,45 +30,15 @@ func (f *fractionFlag) Set(text string) (err error) {
 
 func (f *fractionFlag) Type() string { return "decimal" }
 
+// outFlag adds the flag that says where the output goes.
+func outFlag(c *cobra.Command, target *string, usage string) {
+	fileFlag(c, target, "out", usage+"; - writes stdout, and the summary to stderr")
+}
+
 // fileFlag adds a flag that names a file and must be given.
 func fileFlag(c *cobra.Command, target *string, name, usage string) {
 	c.Flags().StringVar(target, name, "", usage)
 	_ = c.MarkFlagRequired(name) // fails only for a flag that does not exist
-}
-
-// writeFile calls write with a buffered writer to a temporary file beside path, which takes the
-// place of path when everything went well.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreClosed(f.Close()), os.Remove(f.Name()))
-		}
-	}()
-	b := bufio.NewWriterSize(f, 256<<10)
-	if err := write(b); err != nil {
-		return err
-	}
-	if err := b.Flush(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := f.Chmod(0o644); err != nil { // CreateTemp leaves 0600
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // readFile calls read with a file, or with stdin if path is "-", and the name it has in errors.
@@ -86,9 +52,4 @@ func readFile(c *cobra.Command, path string, read func(r io.Reader, name string)
 	}
 	defer f.Close()
 	return read(f, path)
-}
-
-// printJSON prints a command's summary.
-func printJSON(c *cobra.Command, summary any) error {
-	return json.NewEncoder(c.OutOrStdout()).Encode(summary)
 }

@@ -53,15 +53,16 @@ func pairCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeFile(out, func(w io.Writer) error { return writePairs(w, set) }); err != nil {
+			to := newOutput(c, out)
+			if err := to.write(func(w io.Writer) error { return writePairs(w, set) }); err != nil {
 				return err
 			}
 			n := set.Counts
-			return printJSON(c, pairSummary{set.Outcome(), n.Prompts, n.UsablePrompts, n.Winners, n.Losers, n.Invalid, n.Pairs})
+			return to.summarize(pairSummary{set.Outcome(), n.Prompts, n.UsablePrompts, n.Winners, n.Losers, n.Invalid, n.Pairs})
 		},
 	}
 	fileFlag(c, &scores, "scores", "scores (JSONL); - reads stdin")
-	fileFlag(c, &out, "out", "JSONL file to write")
+	outFlag(c, &out, "JSONL file to write")
 	c.Flags().Var(&winner, "winner-threshold", "a sample wins with at least this score")
 	c.Flags().Var(&loser, "loser-threshold", "a sample loses with less than this score")
 	c.Flags().IntVar(&iteration, "iteration", 1, "iteration that the pairs are recorded under")

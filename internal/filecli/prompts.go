@@ -34,7 +34,7 @@ func importCommand() *cobra.Command {
 		},
 	}
 	fileFlag(c, &in, "in", "prompt set to read, CSV or JSONL; - reads stdin")
-	fileFlag(c, &out, "out", "JSONL file to write")
+	outFlag(c, &out, "JSONL file to write")
 	return c
 }
 
@@ -57,19 +57,20 @@ func generateCommand() *cobra.Command {
 	c.Flags().IntVar(&g.Count, "count", 30, "how many prompts")
 	c.Flags().Uint64Var(&g.Seed, "seed", 1, "seed: the same seed gives the same set")
 	c.Flags().StringVar(&g.Split, "split", "", "train, evaluation or test: sets of different splits never overlap (default the whole space)")
-	fileFlag(c, &out, "out", "JSONL file to write")
+	outFlag(c, &out, "JSONL file to write")
 	return c
 }
 
 func writePrompts(c *cobra.Command, out string, set []contract.PromptLine) error {
-	if err := writeFile(out, func(w io.Writer) error { return prompts.Write(w, set) }); err != nil {
+	to := newOutput(c, out)
+	if err := to.write(func(w io.Writer) error { return prompts.Write(w, set) }); err != nil {
 		return err
 	}
 	byType := map[string]int{}
 	for _, p := range set {
 		byType[p.Type]++
 	}
-	return printJSON(c, struct {
+	return to.summarize(struct {
 		Prompts int            `json:"prompts"`
 		ByType  map[string]int `json:"byType"`
 	}{len(set), byType})

@@ -48,7 +48,8 @@ func scoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = writeFile(out, func(w io.Writer) error {
+			to := newOutput(c, out)
+			err = to.write(func(w io.Writer) error {
 				return readFile(c, tracksPath, func(r io.Reader, name string) error {
 					return run.score(c.Context(), r, name, w)
 				})
@@ -56,12 +57,12 @@ func scoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printJSON(c, run.finish())
+			return to.summarize(run.finish())
 		},
 	}
 	fileFlag(c, &promptsPath, "prompts", "prompt set, CSV or JSONL")
 	fileFlag(c, &tracksPath, "tracks", "tracks (JSONL, may be gzipped); - reads stdin")
-	fileFlag(c, &out, "out", "JSONL file to write the scores to")
+	outFlag(c, &out, "JSONL file to write the scores to")
 	c.Flags().IntVar(&perPrompt, "samples-per-prompt", 0, "how many samples of each prompt were asked for")
 	return c
 }
