@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/dsr"
 	"github.com/spatialalign/operator/internal/pairing"
 	"github.com/spatialalign/operator/internal/records"
+	"github.com/spatialalign/operator/internal/scoring"
 	"github.com/spatialalign/operator/internal/stage"
 )
 
@@ -32,27 +34,35 @@ func Pair(ctx context.Context, t *stage.Task) error {
 		return stage.Errorf(contract.ExitBadSpec, "pair: %w", err)
 	}
 	sources := make([]pairing.Source, len(spec.Sources))
+	t.Progress.Total(int64(len(sources)), "iterations")
 	for i, source := range spec.Sources {
 		if sources[i], err = readSource(ctx, t, source); err != nil {
 			return err
 		}
+		t.Progress.Add(1)
 	}
 	set, err := pairing.Build(sources, thresholds)
 	if err != nil {
 		return stage.Errorf(contract.ExitBadInput, "pair.sources: %w", err)
 	}
-	var lines []contract.PairLine
-	for p := range set.Pairs() {
-		lines = append(lines, contract.PairLine{
-			PromptID: p.PromptID, Iteration: p.Iteration,
-			Winner: p.Winner.ID, Loser: p.Loser.ID,
-			WinnerScore: p.Winner.Score, LoserScore: p.Loser.Score,
-		})
-	}
 	t.Counts(pairCounts("", set.Counts))
 	t.Counts(pairCounts("latest/", set.Iterations[len(set.Iterations)-1].Counts))
 	t.Count("outcome/"+string(set.Outcome()), 1)
-	return writeLines(ctx, t, "pairs", "pairs.jsonl", lines)
+	t.Progress.Total(set.Counts.Pairs, "pairs")
+	return writeLines(ctx, t, "pairs", "pairs.jsonl", pairLines(set, t.Progress))
+}
+
+// pairLines yields a set's pairs as they are stored, and counts them as progress. There may be many
+// more pairs than samples: they are never held together.
+func pairLines(set *pairing.Set, progress *stage.Progress) iter.Seq[contract.PairLine] {
+	return func(yield func(contract.PairLine) bool) {
+		for p := range set.Pairs() {
+			if !yield(scoring.PairLine(p)) {
+				return
+			}
+			progress.Add(1)
+		}
+	}
 }
 
 // pairCounts names counts as contract.Termination does; those of the latest iteration alone have a prefix.
@@ -76,16 +86,8 @@ func readSource(ctx context.Context, t *stage.Task, source contract.PairSource) 
 	}
 	result := pairing.Source{Iteration: source.Iteration}
 	err = records.ReadScores(bytes.NewReader(data), source.Scores.Key, func(line contract.ScoreLine) error {
-		sample := pairing.Sample{ID: line.SampleID, PromptID: line.PromptID}
-		switch line.Status {
-		case contract.StatusScored:
-			sample.Score = *line.Score
-		case contract.StatusInvalid:
-			sample.Status = pairing.Invalid
-		default:
-			sample.Status = pairing.Missing
-		}
-		result.Samples = append(result.Samples, sample)
+		result.Samples = append(result.Samples, scoring.PairingSample(line))
+		t.Progress.Add(0) // a heartbeat
 		return nil
 	})
 	if err != nil {
@@ -106,6 +108,7 @@ func importPairs(ctx context.Context, t *stage.Task, a contract.Artifact) error 
 		prompt, winner, loser string
 	}
 	seen, perPrompt := map[pair]bool{}, map[string]bool{}
+	t.Progress.Total(int64(bytes.Count(data, []byte("\n"))), "pairs")
 	err = records.ReadPairs(bytes.NewReader(data), a.Key, func(line contract.PairLine) error {
 		key := pair{line.Iteration, line.PromptID, line.Winner, line.Loser}
 		switch {
@@ -116,12 +119,14 @@ func importPairs(ctx context.Context, t *stage.Task, a contract.Artifact) error 
 		}
 		seen[key] = true
 		perPrompt[line.PromptID] = true
+		t.Progress.Add(1)
 		return nil
 	})
 	if err != nil {
 		return stage.Errorf(contract.ExitBadInput, "pairs %w", err)
 	}
-	copied, err := t.Write(ctx, "pairs.jsonl", data)
+	// Not every runtime need know the mark that some editors put at the beginning of a file.
+	copied, err := t.Write(ctx, "pairs.jsonl", bytes.TrimPrefix(data, []byte("\ufeff")))
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,28 @@ func TestPair(t *testing.T) {
 	}
 }
 
+// TestManyPairs: pairs are far more than samples; every line read and every pair written is a heartbeat.
+func TestManyPairs(t *testing.T) {
+	const half = 150
+	var scores []contract.ScoreLine
+	for i := range half {
+		scores = append(scores, scored(fmt.Sprintf("w%03d", i), "a", 0.9), scored(fmt.Sprintf("l%03d", i), "a", 0.1))
+	}
+	w := newWorld(t)
+	got := lines[contract.PairLine](w, w.done(pair(w, scores)).Outputs["pairs"])
+	if len(got) != half*half {
+		t.Fatalf("%d pairs, want %d", len(got), half*half)
+	}
+	for i, p := range got {
+		if p.Winner != fmt.Sprintf("w%03d", i/half) || p.Loser != fmt.Sprintf("l%03d", i%half) {
+			t.Fatalf("pair %d is %v", i, p)
+		}
+	}
+	if steps := w.steps.Load(); steps < half*half+2*half {
+		t.Errorf("%d heartbeats for %d samples and %d pairs", steps, 2*half, half*half)
+	}
+}
+
 // TestNoPairs: zero pairs is a result, and all winners is another one than all losers.
 func TestNoPairs(t *testing.T) {
 	for outcome, scores := range map[string][]contract.ScoreLine{
@@ -83,6 +105,17 @@ func TestImportPairs(t *testing.T) {
 	}
 }
 
+// TestImportPairsWithMark: what an editor put at the beginning does not reach the trainer.
+func TestImportPairsWithMark(t *testing.T) {
+	w := newWorld(t)
+	const text = `{"promptID":"a","iteration":0,"winner":"x","loser":"y","winnerScore":0.9,"loserScore":0.2}` + "\n"
+	a := w.put("mine.jsonl", []byte("\ufeff"+text))
+	done := w.done(contract.Spec{Stage: contract.Pair, Pair: &contract.PairSpec{Import: &a}})
+	if got := string(w.read(done.Outputs["pairs"])); got != text {
+		t.Errorf("pairs.jsonl holds %q", got)
+	}
+}
+
 func TestPairRefuses(t *testing.T) {
 	good := `{"promptID":"a","iteration":0,"winner":"x","loser":"y","winnerScore":0.9,"loserScore":0.2}` + "\n"
 	for name, c := range map[string]struct{ text, want string }{
@@ -110,7 +143,10 @@ func TestPairRefuses(t *testing.T) {
 		"a threshold with an exponent":         {func(_ *world, s *contract.PairSpec) { s.WinnerThreshold = "7e-1" }, contract.ExitBadSpec, "winnerThreshold"},
 		"an iteration twice":                   {func(_ *world, s *contract.PairSpec) { s.Sources = append(s.Sources, s.Sources[0]) }, contract.ExitBadInput, "twice"},
 		"scores with another digest":           {func(_ *world, s *contract.PairSpec) { s.Sources[0].Scores.Digest = contract.Digest(nil) }, contract.ExitBadInput, changed},
-		"scores that are none":                 {func(w *world, s *contract.PairSpec) { s.Sources[0].Scores = w.put("x.jsonl", []byte("{}")) }, contract.ExitBadInput, "x.jsonl:1"},
+		"a sample twice": {func(w *world, s *contract.PairSpec) {
+			s.Sources[0].Scores = putLines(w, "x.jsonl", scored("a1", "a", 0.7), scored("a1", "a", 0.2))
+		}, contract.ExitBadInput, "x.jsonl:2: sample a1 occurs twice"},
+		"scores that are none": {func(w *world, s *contract.PairSpec) { s.Sources[0].Scores = w.put("x.jsonl", []byte("{}")) }, contract.ExitBadInput, "x.jsonl:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -35,7 +35,7 @@ func Prepare(ctx context.Context, t *stage.Task) error {
 		return &stage.Error{Code: contract.ExitBadSpec, Err: err}
 	}
 	for _, set := range named {
-		if err := writeLines(ctx, t, "prompts/"+set.Name, "prompts-"+set.Name+".jsonl", set.Prompts); err != nil {
+		if err := writeLines(ctx, t, "prompts/"+set.Name, "prompts-"+set.Name+".jsonl", slices.Values(set.Prompts)); err != nil {
 			return err
 		}
 		t.Count(set.Name+"/prompts", int64(len(set.Prompts)))
@@ -80,7 +80,7 @@ func prepareSet(ctx context.Context, t *stage.Task, set contract.SampleSet, line
 	}
 	t.Count(set.Name+"/total", int64(len(index)))
 	t.Count(set.Name+"/missing", missing)
-	return writeLines(ctx, t, "index/"+set.Name, "index-"+set.Name+".jsonl", index)
+	return writeLines(ctx, t, "index/"+set.Name, "index-"+set.Name+".jsonl", slices.Values(index))
 }
 
 // listSamples lists the samples of a set in the order of their ids, which are hashes: neighbours in

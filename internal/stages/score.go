@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,6 +65,7 @@ func Score(ctx context.Context, t *stage.Task) error {
 func trackParts(ctx context.Context, t *stage.Task, manifests []contract.Artifact) ([]contract.File, error) {
 	parts := make([]contract.File, len(manifests))
 	specDigest := ""
+	t.Progress.Total(int64(len(manifests)), "track shards")
 	for i, a := range manifests {
 		m, err := t.Store.ReadManifest(ctx, a)
 		if err != nil {
@@ -83,6 +85,7 @@ func trackParts(ctx context.Context, t *stage.Task, manifests []contract.Artifac
 		if parts[m.Shard], err = partOf(m); err != nil {
 			return nil, stage.Errorf(contract.ExitBadInput, "tracks[%d] %s: %w", i, a.Key, err)
 		}
+		t.Progress.Add(1)
 	}
 	return parts, nil
 }
@@ -171,7 +174,7 @@ func checkInvalid(summary *scoring.Summary, limit string) error {
 }
 
 func writeScores(ctx context.Context, t *stage.Task, scores []contract.ScoreLine, summary *scoring.Summary) error {
-	if err := writeLines(ctx, t, "scores", "scores.jsonl", scores); err != nil {
+	if err := writeLines(ctx, t, "scores", "scores.jsonl", slices.Values(scores)); err != nil {
 		return err
 	}
 	t.Counts(summary.Counts())

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/jsonl"
@@ -56,6 +57,7 @@ func readIndex(ctx context.Context, t *stage.Task, a contract.Artifact, known ma
 			return fmt.Errorf("promptID %q is not among the prompts", line.PromptID)
 		}
 		lines = append(lines, line)
+		t.Progress.Add(0)
 		return nil
 	})
 	if err != nil {
@@ -67,21 +69,42 @@ func readIndex(ctx context.Context, t *stage.Task, a contract.Artifact, known ma
 	return lines, nil
 }
 
-// writeLines stores values as JSONL and names the file as an output.
-func writeLines[T any](ctx context.Context, t *stage.Task, output, file string, lines []T) error {
-	var data bytes.Buffer
-	encoder := jsonl.NewEncoder[T](&data)
-	for i := range lines {
-		if err := encoder.Write(&lines[i]); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	a, err := t.WriteFrom(ctx, file, &data)
+// writeLines stores values as JSONL, encoding them as the store takes them, and names the file as an
+// output.
+func writeLines[T any](ctx context.Context, t *stage.Task, output, file string, lines iter.Seq[T]) error {
+	next, stop := iter.Pull(lines)
+	defer stop()
+	r := &lineReader[T]{next: next, progress: t.Progress}
+	r.encoder = jsonl.NewEncoder[T](&r.ready)
+	a, err := t.WriteFrom(ctx, file, r)
 	if err != nil {
 		return err
 	}
 	t.Output(output, a)
 	return nil
+}
+
+// lineReader yields values as JSONL. It holds little more than one Read asks for.
+type lineReader[T any] struct {
+	next     func() (T, bool)
+	progress *stage.Progress
+	encoder  *jsonl.Encoder[T]
+	ready    bytes.Buffer // encoded and not yet read
+}
+
+// Read implements io.Reader.
+func (r *lineReader[T]) Read(p []byte) (int, error) {
+	r.progress.Add(0) // a heartbeat: a large file takes its time
+	for r.ready.Len() < len(p) {
+		line, ok := r.next()
+		if !ok {
+			break
+		}
+		if err := r.encoder.Write(&line); err != nil {
+			return 0, err
+		}
+	}
+	return r.ready.Read(p)
 }
 
 func byID(lines []contract.PromptLine) map[string]contract.PromptLine {

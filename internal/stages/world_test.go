@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type world struct {
 	dir   string // of a folder store
 	url   string
 	store *artifact.Store
+	steps atomic.Int64 // looks at the clock: every heartbeat is one
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,7 +57,7 @@ func (w *world) run(spec contract.Spec) (contract.ExitCode, *contract.Terminatio
 	}
 	code := stage.Run(w.Context(), []string{string(spec.Stage), contract.FlagSpec, specFile, contract.FlagSpecDigest, digest}, stages.All(), stage.Deps{
 		Getenv: func(name string) string { return env[name] }, Stdout: io.Discard, Stderr: io.Discard,
-		TerminationPath: last, Now: time.Now,
+		TerminationPath: last, Now: func() time.Time { w.steps.Add(1); return time.Now() },
 	})
 	message, err := os.ReadFile(last)
 	if err != nil {
