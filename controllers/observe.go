@@ -147,14 +147,14 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	if err := e.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
 		return err
 	}
-	outcome, complete := jobs.Read(job, pods.Items)
+	outcome, complete := jobs.Read(job, pods.Items, e.Clock.Now())
 	if !complete {
 		// Job and pods arrive on different watches: ask before calling a pod's last word lost.
 		selector := client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)}
 		if err := e.Live.List(ctx, &pods, client.InNamespace(job.Namespace), selector); err != nil {
 			return err
 		}
-		outcome, _ = jobs.Read(job, pods.Items)
+		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now())
 	}
 	c.Outcome = outcome
 	if outcome.State == jobs.Active && f.look {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,11 +30,13 @@ const (
 // Outcome is what a child has come to.
 type Outcome struct {
 	State State
-	// Class and Message say why a Failed child failed, or what an Active one waits for (Message alone).
+	// Class and Message say why a Failed child failed, or what holds an Active one up (Message alone).
 	Class   string
 	Message string
 	// Final says that another attempt must fail in the same way.
 	Final bool
+	// Endless says that a Failed child will not end by itself: it is to be deleted, and no other attempt to start before it is gone.
+	Endless bool
 	// Outputs of a Succeeded child by name, among them "manifest/<shard>" of every shard.
 	Outputs map[string]contract.Artifact
 	Counts  map[string]int64
@@ -53,13 +56,13 @@ func Finished(job *batchv1.Job) bool {
 }
 
 // Read derives a Job's outcome from the Job and its pods. complete is false when the last words that the outcome
-// needs are not among the pods: a stale list, or pods that vanished.
-func Read(job *batchv1.Job, pods []corev1.Pod) (o Outcome, complete bool) {
+// needs are not among the pods: a stale list, or pods that vanished. now tells how old a Job without pods is.
+func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time) (o Outcome, complete bool) {
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {
 		return failure(c, pods)
 	}
 	if jobCondition(job, batchv1.JobComplete) == nil {
-		return Outcome{State: Active, Message: waiting(pods)}, true
+		return active(job, pods, now), true
 	}
 	return success(job, pods)
 }
@@ -165,10 +168,10 @@ func failure(c *batchv1.JobCondition, pods []corev1.Pod) (Outcome, bool) {
 
 // weight of a failed container's word among others.
 func weight(t *corev1.ContainerStateTerminated) int {
-	switch code := contract.ExitCode(t.ExitCode); {
-	case code.Final():
+	switch {
+	case contract.ExitCode(t.ExitCode).Final():
 		return 2
-	case code == contract.ExitCheckpointed || code == contract.ExitSIGTERM:
+	case interrupted(t):
 		return 0
 	default:
 		return 1
@@ -185,27 +188,6 @@ func said(t *corev1.ContainerStateTerminated) string {
 		text = t.Reason
 	}
 	return fmt.Sprintf("exit code %d: %s", t.ExitCode, text)
-}
-
-// waiting says why a pod of an active Job does not run; empty when all do.
-func waiting(pods []corev1.Pod) string {
-	for i := range pods {
-		p := &pods[i]
-		if p.Status.Phase != corev1.PodPending {
-			continue
-		}
-		for _, s := range p.Status.ContainerStatuses {
-			if w := s.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-				return clip(strings.TrimSuffix(w.Reason+": "+w.Message, ": "))
-			}
-		}
-		for _, c := range p.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Message != "" {
-				return clip(c.Reason + ": " + c.Message)
-			}
-		}
-	}
-	return ""
 }
 
 func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {

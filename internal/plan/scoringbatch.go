@@ -71,7 +71,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	}
 	status.Progress = progress(b.Now, s.active, status.Progress)
 	return Next[v1alpha1.ScoringBatchStatus]{
-		Status: status, Create: s.create, RequeueAfter: b.Config.ProgressInterval,
+		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
 		Deferrable: parent != nil && undisturbed(status.Stages),
 	}
 }

@@ -51,6 +51,8 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		s.active = append(s.active, &Child{Object: object, Place: place})
 	}
 	switch {
+	case child != nil && child.Place.Attempt < *rec.Attempt && child.leaving():
+		// Its failure is recorded; its pods may still write.
 	case child == nil || child.Place.Attempt < *rec.Attempt:
 		if rec.Child == "" {
 			start(*rec.Attempt)
@@ -73,7 +75,11 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		rec.Failures++
 		rec.Message = clip(fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message), maxStageMessage)
 		if !child.Outcome.Final && rec.Failures <= s.retries {
-			start(*rec.Attempt + 1)
+			if child.Outcome.Endless {
+				rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone
+			} else {
+				start(*rec.Attempt + 1)
+			}
 			break
 		}
 		rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
@@ -129,7 +135,18 @@ func (s *stages) newest(iteration int32, name v1alpha1.StageName) *Child {
 func unfinished(children []Child) []Object {
 	var objects []Object
 	for i := range children {
-		if c := &children[i]; c.Outcome.State == jobs.Active && !c.Deleting {
+		if c := &children[i]; (c.Outcome.State == jobs.Active || c.Outcome.Endless) && !c.Deleting {
+			objects = append(objects, c.Object)
+		}
+	}
+	return objects
+}
+
+// endless are the children to delete while the object goes on: they failed, and would not end by themselves.
+func endless(children []Child) []Object {
+	var objects []Object
+	for i := range children {
+		if c := &children[i]; c.Outcome.Endless && !c.Deleting {
 			objects = append(objects, c.Object)
 		}
 	}

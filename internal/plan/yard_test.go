@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,11 @@ func (y *yard[Status]) step() Next[Status] {
 		y.children = append(y.children, &Child{Object: o, Place: p})
 	}
 	for _, o := range next.Delete {
+		if i := indexOf(y.children, o); y.children[i].Outcome.Endless {
+			y.log("delete %s/%d", placeOf(o).Stage, placeOf(o).Attempt)
+			y.children[i].Deleting = true // its pods take their time
+			continue
+		}
 		y.remove(placeOf(o).Stage)
 	}
 	for _, kind := range []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionReconciling} {
@@ -91,6 +97,17 @@ func (y *yard[Status]) step() Next[Status] {
 		y.t.Fatalf("a second plan from the same world changes something: %s", cmp.Diff(next.Status, again.Status))
 	}
 	return next
+}
+
+// gone lets the deletions end, and plans.
+func (y *yard[Status]) gone() {
+	y.t.Helper()
+	y.children = slices.DeleteFunc(y.children, func(c *Child) bool { return c.Deleting })
+	y.step()
+}
+
+func indexOf(children []*Child, o Object) int {
+	return slices.IndexFunc(children, func(c *Child) bool { return c.Object.GetName() == o.GetName() })
 }
 
 // active is the child of a stage that has not ended.
