@@ -72,7 +72,7 @@ func TestBadSpecFailsTheRun(t *testing.T) {
 	if len(c.jobs()) != 1 {
 		t.Errorf("%d Jobs are there, want the one that failed", len(c.jobs()))
 	}
-	c.checkEvents(run, map[string]int{"StageRetried": 1, v1alpha1.ReasonInvalidSpec: 1})
+	c.checkEvents(run, map[string]int{v1alpha1.ReasonInvalidSpec: 1})
 }
 
 // A failure within a run's batch fails the run with the same words.

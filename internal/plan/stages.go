@@ -33,13 +33,13 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 	if rec != nil && rec.State != v1alpha1.StageRunning {
 		return succeeded(rec), nil
 	}
+	child := s.newest(iteration, name)
 	if rec == nil {
 		*records = append(*records, v1alpha1.StageStatus{
-			Name: name, State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: &s.now,
+			Name: name, State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: s.started(child),
 		})
 		rec = &(*records)[len(*records)-1]
 	}
-	child := s.newest(iteration, name)
 	if child != nil && child.Place.Attempt >= *rec.Attempt {
 		rec.Attempt, rec.Child = ptr.To(child.Place.Attempt), child.Object.GetName()
 	}
@@ -86,6 +86,17 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1a
 		s.fail(rec, iteration, child)
 	}
 	return false, nil
+}
+
+// started is when a stage began that has no record yet: now, or when its child was made, if that record was deferred.
+func (s *stages) started(child *Child) *metav1.Time {
+	if child == nil {
+		return &s.now
+	}
+	if made := child.Object.GetCreationTimestamp(); !made.IsZero() {
+		return &made
+	}
+	return &s.now
 }
 
 // underway says that the stage's attempt has a child that did not fail, so that no other is built now.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -159,8 +160,9 @@ func suspended(t *testing.T) {
 	ns := c.namespace("e2e-suspend")
 	c.apply(strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 1", 1), ns)
 	c.eventually(3*time.Minute, "the first samples are being made", func() bool {
-		p := c.run(ns, "first-run").Status.Progress
-		return p != nil && p.Stage == v1alpha1.StageSample
+		var sampling batchv1.JobList
+		err := c.List(t.Context(), &sampling, client.InNamespace(ns), client.MatchingLabels{v1alpha1.LabelStage: string(v1alpha1.StageSample)})
+		return err == nil && len(sampling.Items) > 0
 	})
 	c.suspend(ns, true)
 	c.eventually(time.Minute, "no pod runs", func() bool {
