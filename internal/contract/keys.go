@@ -31,7 +31,8 @@ func SampleKey(s Sampling, prompt string, seed uint64) string {
 	if s.Adapter != nil {
 		adapter = s.Adapter.Digest
 	}
-	return hash("sample", s.Model.Digest, s.NumericsRevision, adapter, fmt.Sprint(s.Steps), prompt, fmt.Sprint(seed))
+	return hash("sample", s.Model.Digest, s.NumericsRevision, adapter, fmt.Sprint(s.Steps), s.GuidanceScale, s.NegativePrompt,
+		fmt.Sprint(s.Frames), fmt.Sprint(s.Width), fmt.Sprint(s.Height), prompt, fmt.Sprint(seed))
 }
 
 // TrackKey addresses the tracks of a video by its digest, the detector and what it looks for.

@@ -34,14 +34,17 @@ type Termination struct {
 	Message string `json:"message,omitempty"`
 	// Manifest is this shard's manifest; set exactly on success.
 	Manifest *Artifact `json:"manifest,omitempty"`
-	// Outputs by name. prepare: prompts/<name>, index/<name>; score: scores; pair: pairs; train: adapter, metrics.
+	// Outputs by name. prepare: prompts/<name>, index/<name>; score: scores; pair: pairs; train: adapter, metrics; compare: verdict;
+	// lineage: lineage, modelCard.
 	// sample and track shards have none here: their manifests name what they wrote.
 	Outputs map[string]Artifact `json:"outputs,omitempty"`
 	// Counts. prepare: <set>/total, <set>/missing, <source>/prompts; sample: total, generated, reused;
 	// track: total, tracked, invalid, reused; score: total, scored, invalid, missing;
-	// pair: pairs, prompts, usablePrompts, winners, losers, invalid; train: steps.
+	// pair: pairs, prompts, usablePrompts, and winners, losers, invalid, missing (also as latest/<name>: of the newest
+	// iteration alone); train: steps; compare: prompts, samples.
 	Counts map[string]int64 `json:"counts,omitempty"`
-	// Metrics are decimals. score: meanScore, accuracy/0.0 ... accuracy/0.9, guard/<name>; train: loss, margin, regularizer.
+	// Metrics are decimals. score: meanScore, accuracy/0.0 ... accuracy/0.9, guard/<name>; train: loss, margin, regularizer;
+	// compare: delta, lowerBound, upperBound.
 	Metrics map[string]string `json:"metrics,omitempty"`
 }
 

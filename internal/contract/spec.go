@@ -1,5 +1,7 @@
 package contract
 
+import "encoding/json"
+
 // Artifact is a file in the store, pinned by digest.
 type Artifact struct {
 	// Key is the path under the store's root: [A-Za-z0-9._/-]+, no "..", not absolute.
@@ -23,6 +25,8 @@ type Spec struct {
 	Score   *ScoreSpec   `json:"score,omitempty"`
 	Pair    *PairSpec    `json:"pair,omitempty"`
 	Train   *TrainSpec   `json:"train,omitempty"`
+	Compare *CompareSpec `json:"compare,omitempty"`
+	Lineage *LineageSpec `json:"lineage,omitempty"`
 }
 
 // Outputs are the names of the artifacts that the stage's Termination must have on success.
@@ -45,6 +49,10 @@ func (s *Spec) Outputs() []string {
 		return []string{"pairs"}
 	case Train:
 		return []string{"adapter"}
+	case Compare:
+		return []string{"verdict"}
+	case Lineage:
+		return []string{"lineage", "modelCard"}
 	default:
 		return nil
 	}
@@ -60,7 +68,7 @@ type PrepareSpec struct {
 
 // PromptSource is one of Generate, File and Artifact.
 type PromptSource struct {
-	// Name is train or evaluation; the output is "prompts/<name>".
+	// Name is train, evaluation or test; the output is "prompts/<name>".
 	Name     string    `json:"name"`
 	Generate *Generate `json:"generate,omitempty"`
 	// File is a JSONL or CSV file mounted into the container.
@@ -78,7 +86,7 @@ type Generate struct {
 
 // SampleSet lists, for each prompt, SamplesPerPrompt samples.
 type SampleSet struct {
-	// Name is train or evaluation; the output is "index/<name>".
+	// Name is train, evaluation or test; the output is "index/<name>".
 	Name string `json:"name"`
 	// Prompts is a resolved prompts.jsonl; nil means the PromptSource of the same name in this spec.
 	Prompts          *Artifact `json:"prompts,omitempty"`
@@ -93,7 +101,7 @@ type SampleSet struct {
 type SeedRule struct {
 	// Seed is the run's (training sets) or the evaluation's seed.
 	Seed uint64 `json:"seed"`
-	// Iteration is 0 for evaluation sets, whose seeds never change.
+	// Iteration is 0 for evaluation and test sets, whose seeds never change.
 	Iteration int `json:"iteration"`
 	// Round counts resampling rounds within the iteration, from 0.
 	Round int `json:"round"`
@@ -114,6 +122,14 @@ type Sampling struct {
 	Adapter *Artifact `json:"adapter,omitempty"`
 	// Steps of the sampler.
 	Steps int `json:"steps"`
+	// GuidanceScale, a decimal, is the weight of classifier-free guidance; empty is the runtime's own.
+	GuidanceScale string `json:"guidanceScale,omitempty"`
+	// NegativePrompt that guidance leads away from; empty is the runtime's own.
+	NegativePrompt string `json:"negativePrompt,omitempty"`
+	// Frames of a video and its Width and Height in pixels; 0 is the runtime's own.
+	Frames int `json:"frames,omitempty"`
+	Width  int `json:"width,omitempty"`
+	Height int `json:"height,omitempty"`
 }
 
 // SampleSpec generates the samples of an index that the store lacks.
@@ -139,6 +155,9 @@ type TrackSpec struct {
 	Prompts  Artifact `json:"prompts"`
 	Index    Artifact `json:"index"`
 	Detector Detector `json:"detector"`
+	// RequireVideos says that the videos were made for this index: one that is missing was lost, and ends the stage with
+	// ExitBadInput. Otherwise a sample without a video is INVALID, ReasonNoVideo.
+	RequireVideos bool `json:"requireVideos,omitempty"`
 }
 
 // ScoreSpec merges track parts and scores them.
@@ -155,21 +174,28 @@ type ScoreSpec struct {
 
 // PairSpec builds pairs, from Sources or from Import.
 type PairSpec struct {
+	// Extends is a pairs.jsonl of earlier iterations whose pairs come first, as they are (history: Cumulative).
+	Extends *Artifact    `json:"extends,omitempty"`
 	Sources []PairSource `json:"sources,omitempty"`
 	// Import is a pairs.jsonl to check and adopt.
 	Import *Artifact `json:"import,omitempty"`
 	// Thresholds are decimals: winner >= WinnerThreshold, loser < LoserThreshold.
 	WinnerThreshold string `json:"winnerThreshold,omitempty"`
 	LoserThreshold  string `json:"loserThreshold,omitempty"`
+	// MinMargin is the least difference of a pair's scores, a decimal; empty is 0.
+	MinMargin string `json:"minMargin,omitempty"`
+	// MaxPairsPerPrompt keeps that many pairs of a prompt and iteration, chosen by hash; 0 keeps all.
+	MaxPairsPerPrompt int `json:"maxPairsPerPrompt,omitempty"`
 }
 
-// PairSource is one iteration's scores. Pairs are formed within an iteration only.
+// PairSource is scores of one iteration. Sources of the same iteration (its resampling rounds) are taken together;
+// pairs are formed within an iteration only.
 type PairSource struct {
 	Iteration int      `json:"iteration"`
 	Scores    Artifact `json:"scores"`
 }
 
-// TrainSpec fine-tunes a LoRA with zeroth-order-regularized DPO; the reference is always the base.
+// TrainSpec fine-tunes a LoRA with zeroth-order-regularized DPO.
 type TrainSpec struct {
 	Prompts          Artifact `json:"prompts"`
 	Pairs            Artifact `json:"pairs"`
@@ -177,6 +203,8 @@ type TrainSpec struct {
 	NumericsRevision string   `json:"numericsRevision"`
 	// StartAdapter is nil for a fresh adapter.
 	StartAdapter *Artifact `json:"startAdapter,omitempty"`
+	// ReferenceAdapter is frozen and makes the reference's output; nil is the base model alone.
+	ReferenceAdapter *Artifact `json:"referenceAdapter,omitempty"`
 	// Seed and Iteration seed every draw.
 	Seed      uint64   `json:"seed"`
 	Iteration int      `json:"iteration"`
@@ -185,7 +213,14 @@ type TrainSpec struct {
 
 // Training holds the hyperparameters. Decimals are strings.
 type Training struct {
-	Steps        int    `json:"steps"`
+	// Steps that are trained.
+	Steps int `json:"steps"`
+	// ScheduleSteps is where the cosine of the learning rate ends, at least Steps.
+	ScheduleSteps int `json:"scheduleSteps"`
+	// WarmupSteps raise the learning rate linearly from 0; the first step has rate 0 unless there are none.
+	WarmupSteps int `json:"warmupSteps"`
+	// CheckpointEverySteps is how often progress is saved beside SIGTERM.
+	CheckpointEverySteps int `json:"checkpointEverySteps"`
 	PairsPerStep int    `json:"pairsPerStep"`
 	LearningRate string `json:"learningRate"`
 	Beta         string `json:"beta"`
@@ -193,4 +228,58 @@ type Training struct {
 	MarginClip   string `json:"marginClip"`
 	LoRARank     int    `json:"loraRank"`
 	LoRAAlpha    int    `json:"loraAlpha"`
+}
+
+// CompareSpec compares a candidate's evaluation with the best one's, paired by (prompt, seed): "Iterating" in
+// docs/alignmentrun.md.
+type CompareSpec struct {
+	// Best and Candidate are the scores.jsonl of the same samples asked for, but for the adapter.
+	Best      Artifact `json:"best"`
+	Candidate Artifact `json:"candidate"`
+	// Threshold of the accuracy, a decimal.
+	Threshold string `json:"threshold"`
+	// Confidence of the one-sided bounds, a decimal in (0, 1).
+	Confidence string `json:"confidence"`
+	// Resamples of the bootstrap, and the Seed of its draws.
+	Resamples int    `json:"resamples"`
+	Seed      uint64 `json:"seed"`
+}
+
+// LineageSpec records what an iteration was made of.
+type LineageSpec struct {
+	Record LineageRecord `json:"record"`
+}
+
+// LineageRecord is what suffices to make an iteration again: lineage.json of the lineage stage.
+type LineageRecord struct {
+	ContractVersion string `json:"contractVersion"`
+	// Namespace, Run and UID name the AlignmentRun.
+	Namespace string `json:"namespace"`
+	Run       string `json:"run"`
+	UID       string `json:"uid"`
+	Iteration int    `json:"iteration"`
+	// CodeVersion is the operator's.
+	CodeVersion string `json:"codeVersion"`
+	// Spec is the AlignmentRun's, Runtime the AlignmentRuntime's as the run took it, both as JSON.
+	Spec    json.RawMessage `json:"spec"`
+	Runtime json.RawMessage `json:"runtime"`
+	// Images that ran, by stage, with their digests as the nodes resolved them.
+	Images map[string]string `json:"images,omitempty"`
+	// Sampling, Training and the seeds, resolved.
+	Sampling       Sampling `json:"sampling"`
+	Training       Training `json:"training"`
+	TrainingSeeds  SeedRule `json:"trainingSeeds"`
+	EvaluationSeed uint64   `json:"evaluationSeed"`
+	// Rounds of sampling, 1 without resampling.
+	Rounds int `json:"rounds"`
+	// Artifacts by role: prompts/<set>, scores/<round>, pairs, startAdapter, referenceAdapter, adapter,
+	// evaluation (scores), best (the scores compared with), verdict.
+	Artifacts map[string]Artifact `json:"artifacts"`
+	// Results by name: accuracy, delta, lowerBound, pairs and so on, as status has them.
+	Results map[string]string `json:"results"`
+	// Accepted says whether the adapter became the best one; Reason why.
+	Accepted bool   `json:"accepted"`
+	Reason   string `json:"reason"`
+	// Previous is the lineage of the iteration before.
+	Previous *Artifact `json:"previous,omitempty"`
 }

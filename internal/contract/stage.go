@@ -16,6 +16,10 @@ const (
 	Pair Stage = "pair"
 	// Train fine-tunes a LoRA adapter on the pairs.
 	Train Stage = "train"
+	// Compare bootstraps the difference of two evaluations.
+	Compare Stage = "compare"
+	// Lineage writes what an iteration was made of, and a model card.
+	Lineage Stage = "lineage"
 )
 
 // Arguments and environment of a stage's container:
