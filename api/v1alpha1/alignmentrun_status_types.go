@@ -6,21 +6,22 @@ import (
 
 // RunPhase sums a run up in one word. It is derived from the rest of the status, never read by a controller.
 //
-// +kubebuilder:validation:Enum=Pending;Running;Suspended;Succeeded;Failed
+// +kubebuilder:validation:Enum=Pending;Running;AwaitingApproval;Suspended;Succeeded;Failed
 type RunPhase string
 
 // Phases of every kind that runs stages.
 const (
-	PhasePending   RunPhase = "Pending"
-	PhaseRunning   RunPhase = "Running"
-	PhaseSuspended RunPhase = "Suspended"
-	PhaseSucceeded RunPhase = "Succeeded"
-	PhaseFailed    RunPhase = "Failed"
+	PhasePending          RunPhase = "Pending"
+	PhaseRunning          RunPhase = "Running"
+	PhaseAwaitingApproval RunPhase = "AwaitingApproval"
+	PhaseSuspended        RunPhase = "Suspended"
+	PhaseSucceeded        RunPhase = "Succeeded"
+	PhaseFailed           RunPhase = "Failed"
 )
 
 // AlignmentRunStatus tells everything that is known of a run.
 type AlignmentRunStatus struct {
-	// conditions are Complete, Failed, Suspended, Reconciling, Stalled.
+	// conditions are Complete, Failed, Suspended, QuotaReserved, AwaitingApproval, Reconciling, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -56,15 +57,51 @@ type AlignmentRunStatus struct {
 	// +optional
 	Best *BestAdapter `json:"best,omitempty"`
 
+	// lastImprovedIteration is the last iteration whose accepted adapter was better than all before it: stopping.patience counts from it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	LastImprovedIteration int32 `json:"lastImprovedIteration,omitempty"`
+
+	// test is what the best adapter reached on the test prompts.
+	// +optional
+	Test *TestStatus `json:"test,omitempty"`
+
+	// gpuSeconds of the whole run.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
+
+	// forecastGPUSeconds is what the next iteration is expected to take.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ForecastGPUSeconds int64 `json:"forecastGPUSeconds,omitempty"`
+
+	// activeSeconds in which pods of the run ran, up to activeSince: see spec.activeDeadlineSeconds.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveSeconds int64 `json:"activeSeconds,omitempty"`
+
+	// activeSince is since when pods of the run have been running without a break; absent while none does.
+	// +optional
+	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+
+	// pendingApproval is what a person is asked, while one is.
+	// +optional
+	PendingApproval *PendingApproval `json:"pendingApproval,omitempty"`
+
+	// initialDataset is what spec.initialDataset named, when the run was accepted.
+	// +optional
+	InitialDataset *PairSummary `json:"initialDataset,omitempty"`
+
 	// prompts are the resolved prompt sets.
 	// +optional
 	Prompts *ResolvedPrompts `json:"prompts,omitempty"`
 
-	// iterations from 0, the baseline.
+	// iterations from 0, the baseline: that one, the best one, and the newest 32. The lineage in the store has them all.
 	// +optional
 	// +listType=map
 	// +listMapKey=iteration
-	// +kubebuilder:validation:MaxItems=101
+	// +kubebuilder:validation:MaxItems=40
 	Iterations []IterationStatus `json:"iterations,omitempty"`
 
 	// runtime is what the AlignmentRuntime said when the run was accepted. The run goes by this, whatever changes there.
@@ -86,6 +123,46 @@ type BestAdapter struct {
 	// adapter in the store; absent while the base model is best.
 	// +optional
 	Adapter *ArtifactReference `json:"adapter,omitempty"`
+
+	// lineage is what it was made of.
+	// +optional
+	Lineage *ArtifactReference `json:"lineage,omitempty"`
+
+	// modelCard describes it to people.
+	// +optional
+	ModelCard *ArtifactReference `json:"modelCard,omitempty"`
+}
+
+// TestStatus is the evaluation on the test prompts.
+type TestStatus struct {
+	// iteration whose adapter was tested; 0 is the baseline's.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Iteration *int32 `json:"iteration,omitempty"`
+
+	// evaluation on the test prompts.
+	// +required
+	Evaluation ScoreSummary `json:"evaluation,omitzero"`
+}
+
+// PendingApproval is what an AlignmentApproval has to answer.
+type PendingApproval struct {
+	// iteration that waits.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Iteration int32 `json:"iteration,omitempty"`
+
+	// gate that it waits at.
+	// +required
+	Gate ApprovalGate `json:"gate,omitempty"`
+
+	// digest of what is to be approved: the pairs after Pair, the adapter after Evaluate.
+	// +required
+	Digest Digest `json:"digest,omitempty"`
+
+	// since when it waits.
+	// +required
+	Since *metav1.Time `json:"since,omitempty"`
 }
 
 // ResolvedPrompts are the prompt sets as files.
@@ -97,6 +174,10 @@ type ResolvedPrompts struct {
 	// evaluation prompts.
 	// +required
 	Evaluation ResolvedPromptSet `json:"evaluation,omitzero"`
+
+	// test prompts, where the spec has them.
+	// +optional
+	Test *ResolvedPromptSet `json:"test,omitempty"`
 }
 
 // ResolvedPromptSet is one prompt set as a file.
@@ -130,16 +211,29 @@ type IterationStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// stages of the iteration, in order.
+	// stages of the iteration, in order. They are dropped when eight newer iterations have ended.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=8
+	// +listMapKey=round
+	// +kubebuilder:validation:MaxItems=40
 	Stages []StageStatus `json:"stages,omitempty"`
 
-	// samples is what the training samples scored.
+	// gpuSeconds of the iteration's stages.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
+
+	// samples is what the training samples scored, without those of resampling rounds.
 	// +optional
 	Samples *ScoreSummary `json:"samples,omitempty"`
+
+	// resampled is what the samples of resampling rounds scored.
+	// +optional
+	// +listType=map
+	// +listMapKey=round
+	// +kubebuilder:validation:MaxItems=5
+	Resampled []ResampledRound `json:"resampled,omitempty"`
 
 	// pairs is what pairing found.
 	// +optional
@@ -160,9 +254,90 @@ type IterationStatus struct {
 	// +optional
 	Evaluation *ScoreSummary `json:"evaluation,omitempty"`
 
+	// comparison with the best adapter at the time, paired by prompt and seed.
+	// +optional
+	Comparison *Comparison `json:"comparison,omitempty"`
+
+	// approvals that were given or denied.
+	// +optional
+	// +listType=map
+	// +listMapKey=gate
+	// +kubebuilder:validation:MaxItems=2
+	Approvals []ApprovalRecord `json:"approvals,omitempty"`
+
 	// decision says whether the adapter became the best one, and why.
 	// +optional
 	Decision *Decision `json:"decision,omitempty"`
+
+	// lineage in the store suffices to make the iteration again.
+	// +optional
+	Lineage *ArtifactReference `json:"lineage,omitempty"`
+}
+
+// ResampledRound is a round of samples that a shortfall of pairs asked for.
+type ResampledRound struct {
+	// round number, from 1.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=5
+	Round int32 `json:"round,omitempty"`
+
+	// samples is what they scored.
+	// +required
+	Samples ScoreSummary `json:"samples,omitzero"`
+}
+
+// Comparison of a candidate's evaluation with the best one's: a bootstrap over prompts, with all samples of each.
+type Comparison struct {
+	// iteration compared with.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Iteration *int32 `json:"iteration,omitempty"`
+
+	// delta is the candidate's headline accuracy less the best one's.
+	// +required
+	Delta SignedFraction `json:"delta,omitempty"`
+
+	// lowerBound of delta, one-sided.
+	// +required
+	LowerBound SignedFraction `json:"lowerBound,omitempty"`
+
+	// upperBound of delta, one-sided.
+	// +required
+	UpperBound SignedFraction `json:"upperBound,omitempty"`
+
+	// confidence of each bound.
+	// +required
+	Confidence Fraction `json:"confidence,omitempty"`
+
+	// verdict is the file with all numbers.
+	// +optional
+	Verdict *ArtifactReference `json:"verdict,omitempty"`
+}
+
+// ApprovalRecord is an answer that was taken.
+type ApprovalRecord struct {
+	// gate that was answered.
+	// +required
+	Gate ApprovalGate `json:"gate,omitempty"`
+
+	// approved says how.
+	// +required
+	Approved *bool `json:"approved,omitempty"`
+
+	// approval is the name of the AlignmentApproval.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Approval string `json:"approval,omitempty"`
+
+	// digest that was approved.
+	// +required
+	Digest Digest `json:"digest,omitempty"`
+
+	// time at which the answer was taken.
+	// +required
+	Time *metav1.Time `json:"time,omitempty"`
 }
 
 // Decision of the acceptance gate.

@@ -4,27 +4,57 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// AlignmentRunSpec is the loop: what to align, on which prompts, how long.
+// AlignmentRunSpec is the loop: what to align, on which prompts, how long. Only suspend, iterations, stopping, budget and
+// ttlSecondsAfterFinished can be changed, and scheduling while the run is suspended.
 //
 // +kubebuilder:validation:XValidation:rule="self.runtimeRef == oldSelf.runtimeRef",message="runtimeRef is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="self.prompts == oldSelf.prompts",message="prompts is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.store) == has(oldSelf.store) && (!has(self.store) || self.store == oldSelf.store)",message="store is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.initialAdapter) == has(oldSelf.initialAdapter) && (!has(self.initialAdapter) || self.initialAdapter == oldSelf.initialAdapter)",message="initialAdapter is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.initialDataset) == has(oldSelf.initialDataset) && (!has(self.initialDataset) || self.initialDataset == oldSelf.initialDataset)",message="initialDataset is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.rerun) == has(oldSelf.rerun) && (!has(self.rerun) || self.rerun == oldSelf.rerun)",message="rerun is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.sampling) == has(oldSelf.sampling) && (!has(self.sampling) || self.sampling == oldSelf.sampling)",message="sampling is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.scoring) == has(oldSelf.scoring) && (!has(self.scoring) || self.scoring == oldSelf.scoring)",message="scoring is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.pairing) == has(oldSelf.pairing) && (!has(self.pairing) || self.pairing == oldSelf.pairing)",message="pairing is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.training) == has(oldSelf.training) && (!has(self.training) || self.training == oldSelf.training)",message="training is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.evaluation) == has(oldSelf.evaluation) && (!has(self.evaluation) || self.evaluation == oldSelf.evaluation)",message="evaluation is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.acceptance) == has(oldSelf.acceptance) && (!has(self.acceptance) || self.acceptance == oldSelf.acceptance)",message="acceptance is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.approval) == has(oldSelf.approval) && (!has(self.approval) || self.approval == oldSelf.approval)",message="approval is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(self.retries) == has(oldSelf.retries) && (!has(self.retries) || self.retries == oldSelf.retries)",message="retries is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.startupDeadlineSeconds) == has(oldSelf.startupDeadlineSeconds) && (!has(self.startupDeadlineSeconds) || self.startupDeadlineSeconds == oldSelf.startupDeadlineSeconds)",message="startupDeadlineSeconds is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds) && (!has(self.activeDeadlineSeconds) || self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds)",message="activeDeadlineSeconds is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.cleanup) == has(oldSelf.cleanup) && (!has(self.cleanup) || self.cleanup == oldSelf.cleanup)",message="cleanup is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(self.ttlTarget) == has(oldSelf.ttlTarget) && (!has(self.ttlTarget) || self.ttlTarget == oldSelf.ttlTarget)",message="ttlTarget is immutable; create a new run"
+// +kubebuilder:validation:XValidation:rule="has(oldSelf.suspend) && oldSelf.suspend || has(self.scheduling) == has(oldSelf.scheduling) && (!has(self.scheduling) || self.scheduling == oldSelf.scheduling)",message="scheduling can be changed only while the run is suspended: set suspend to true first"
+// +kubebuilder:validation:XValidation:rule="!has(self.rerun) || !has(self.initialAdapter) && !has(self.initialDataset)",message="a rerun takes adapter and dataset from the run it refers to; leave initialAdapter and initialDataset out"
 type AlignmentRunSpec struct {
 	// runtimeRef names the AlignmentRuntime: the model, the images, the store. While it does not
 	// exist, or does not allow the run's namespace, the run waits and its conditions say so.
 	// +required
 	RuntimeRef RuntimeReference `json:"runtimeRef,omitzero"`
 
-	// prompts are the training prompts and the held-out evaluation prompts. They may not overlap:
-	// no (type, subject, object) may stand in both.
+	// store to use instead of the runtime's, resolved in the run's namespace.
+	// +optional
+	Store *StoreSpec `json:"store,omitempty"`
+
+	// prompts are the training prompts, the held-out evaluation prompts and, where wanted, test prompts. They may not
+	// overlap: no (type, subject, object) may stand in two of them.
 	// +required
 	Prompts PromptsSpec `json:"prompts,omitzero"`
+
+	// initialAdapter is an adapter in the store to start from instead of the base model: the baseline evaluates it,
+	// and iteration 1 samples from it and goes on training it.
+	// +optional
+	InitialAdapter *ArtifactReference `json:"initialAdapter,omitempty"`
+
+	// initialDataset names a PreferenceDataset of the same namespace. Iteration 1 trains on it at once, without
+	// sampling; later iterations add theirs to it (history: Cumulative) or replace it (Latest).
+	// +optional
+	InitialDataset *PreferenceDatasetReference `json:"initialDataset,omitempty"`
+
+	// rerun goes on from what another run of the namespace has recorded.
+	// +optional
+	Rerun *RerunSpec `json:"rerun,omitempty"`
 
 	// sampling of videos. What is absent comes from the runtime's defaults.
 	// +optional
@@ -36,14 +66,14 @@ type AlignmentRunSpec struct {
 	// +default={"minUsableFrames":20,"maxInvalidFraction":"0.9"}
 	Scoring *ScoringSpec `json:"scoring,omitempty"`
 
-	// pairing rules.
+	// pairing rules, and the gate before training.
 	// +optional
-	// +default={"winnerThreshold":"0.7","loserThreshold":"0.7"}
-	Pairing *PairingSpec `json:"pairing,omitempty"`
+	// +default={"winnerThreshold":"0.7","loserThreshold":"0.7","minMargin":"0","minPairs":1,"minPromptCoverage":"0","history":"Cumulative","onShortfall":"Fail","maxResampleRounds":2}
+	Pairing *RunPairingSpec `json:"pairing,omitempty"`
 
 	// training of the adapter. What is absent comes from the runtime's defaults.
 	// +optional
-	// +default={"beta":"1","lambda":"0.5","marginClip":"5"}
+	// +default={"beta":"1","lambda":"0.5","marginClip":"5","referencePolicy":"Base","start":"Best"}
 	Training *TrainingSpec `json:"training,omitempty"`
 
 	// evaluation on the held-out prompts.
@@ -53,7 +83,7 @@ type AlignmentRunSpec struct {
 
 	// acceptance says when a new adapter replaces the best one.
 	// +optional
-	// +default={"minDelta":"0"}
+	// +default={"minDelta":"0","onReject":"Rollback"}
 	Acceptance *AcceptanceSpec `json:"acceptance,omitempty"`
 
 	// stopping ends the run before its iterations are used up. It may be changed while the run goes on.
@@ -63,226 +93,67 @@ type AlignmentRunSpec struct {
 	// iterations to run at most. It may be changed while the run goes on.
 	// +required
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:validation:Maximum=10000
 	Iterations int32 `json:"iterations,omitempty"`
 
-	// retries is how many failed attempts of a stage are followed by another.
+	// budget of GPU time. It may be changed while the run goes on; raising it resumes a run that it suspended.
+	// +optional
+	Budget *BudgetSpec `json:"budget,omitempty"`
+
+	// approval asks a person before the run goes on. Nothing runs meanwhile.
+	// +optional
+	Approval *ApprovalSpec `json:"approval,omitempty"`
+
+	// scheduling of the stages' pods. It may be changed while the run is suspended.
+	// +optional
+	Scheduling *SchedulingSpec `json:"scheduling,omitempty"`
+
+	// retries is how many failed attempts of a stage are followed by another. Disruptions and suspensions are no failures.
 	// +optional
 	// +default=2
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10
 	Retries *int32 `json:"retries,omitempty"`
 
+	// startupDeadlineSeconds is how long a pod may be unable to start for a reason that waiting for capacity does not
+	// cure: an image that cannot be pulled, a Secret that is missing, a request that no node could ever fit. Then the
+	// stage fails for good. Time in a queue or waiting for a busy node does not count.
+	// +optional
+	// +default=1800
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=604800
+	StartupDeadlineSeconds int64 `json:"startupDeadlineSeconds,omitempty"`
+
+	// activeDeadlineSeconds fails the run after that many seconds in which its pods ran: time suspended, waiting for
+	// approval or in a queue does not count.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=315360000
+	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
+
 	// suspend stops the run: its active Jobs are deleted, what they finished stays in the store, and
 	// setting it to false goes on with the next attempt.
 	// +optional
 	// +default=false
 	Suspend *bool `json:"suspend,omitempty"`
-}
 
-// PromptsSpec names the prompt sets.
-type PromptsSpec struct {
-	// train prompts are sampled, scored and paired.
-	// +required
-	Train PromptSource `json:"train,omitzero"`
-
-	// evaluation prompts are held out of training and measure every adapter with the same seeds.
-	// +required
-	Evaluation PromptSource `json:"evaluation,omitzero"`
-}
-
-// PromptSource says where a prompt set comes from.
-//
-// +kubebuilder:validation:XValidation:rule="[has(self.generate), has(self.configMapRef), has(self.artifact)].filter(x, x).size() == 1",message="exactly one of generate, configMapRef and artifact must be set"
-// +kubebuilder:validation:XValidation:rule="!has(self.artifact) || self.artifact.key.endsWith('.jsonl') || self.artifact.key.endsWith('.csv')",fieldPath=".artifact.key",message="must end in .jsonl or .csv"
-// +kubebuilder:validation:MinProperties=1
-type PromptSource struct {
-	// generate makes prompts from the built-in grammar. Training and evaluation sets never overlap, whatever their seeds.
+	// ttlSecondsAfterFinished is how long after its end the run's child objects are deleted, as cleanup says. They stay
+	// when it is absent. What is in the store stays in any case.
 	// +optional
-	Generate *GeneratedPrompts `json:"generate,omitempty"`
-
-	// configMapRef takes a ConfigMap of the run's namespace; its key ends in .jsonl or .csv.
-	// +optional
-	ConfigMapRef *ConfigMapKeyReference `json:"configMapRef,omitempty"`
-
-	// artifact takes a file of the store; its key ends in .jsonl or .csv.
-	// +optional
-	Artifact *ArtifactReference `json:"artifact,omitempty"`
-}
-
-// Relation is a DSR type: an ordered pair of two different relations out of L (left of), R (right of) and T (on top of).
-//
-// +kubebuilder:validation:Enum=LR;LT;RL;RT;TL;TR
-type Relation string
-
-// GeneratedPrompts describes a generated set.
-type GeneratedPrompts struct {
-	// relations to use, in equal shares. All six when absent.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=6
-	Relations []Relation `json:"relations,omitempty"`
-
-	// count of prompts.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=10000
-	Count int32 `json:"count,omitempty"`
-
-	// seed of the draw; the same seed gives the same prompts.
-	// +optional
-	// +default=0
 	// +kubebuilder:validation:Minimum=0
-	Seed *int64 `json:"seed,omitempty"`
-}
+	// +kubebuilder:validation:Maximum=315360000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
-// ConfigMapKeyReference names a key of a ConfigMap in the same namespace.
-//
-// +kubebuilder:validation:XValidation:rule="self.key.endsWith('.jsonl') || self.key.endsWith('.csv')",fieldPath=".key",message="must end in .jsonl or .csv"
-type ConfigMapKeyReference struct {
-	// name of the ConfigMap.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
-	Name string `json:"name,omitempty"`
-
-	// key within the ConfigMap.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+$`
-	Key string `json:"key,omitempty"`
-}
-
-// SamplingSpec says how videos are sampled.
-//
-// +kubebuilder:validation:MinProperties=1
-type SamplingSpec struct {
-	// samplesPerPrompt of the training prompts.
+	// ttlTarget says what ttlSecondsAfterFinished deletes: the run's children, or the run itself with them. GitOps tools
+	// create a deleted run again: use Run only for runs that no such tool manages.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000
-	SamplesPerPrompt int32 `json:"samplesPerPrompt,omitempty"`
+	// +default="Children"
+	TTLTarget TTLTarget `json:"ttlTarget,omitempty"`
 
-	// seed of the run: every training sample's seed and every draw of the training derives from it.
+	// cleanup says after which endings ttlSecondsAfterFinished applies.
 	// +optional
-	// +default=0
-	// +kubebuilder:validation:Minimum=0
-	Seed *int64 `json:"seed,omitempty"`
-
-	// steps of the sampler.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000
-	Steps int32 `json:"steps,omitempty"`
-}
-
-// TrainingSpec says how the adapter is trained: zeroth-order-regularized DPO on a LoRA.
-//
-// +kubebuilder:validation:MinProperties=1
-type TrainingSpec struct {
-	// steps of the optimizer.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000000
-	Steps int32 `json:"steps,omitempty"`
-
-	// pairsPerStep is the number of preference pairs per optimizer step.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=65536
-	PairsPerStep int32 `json:"pairsPerStep,omitempty"`
-
-	// learningRate at its height.
-	// +optional
-	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 1.0",message="must be greater than 0 and at most 1"
-	LearningRate Decimal `json:"learningRate,omitempty"`
-
-	// beta scales the preference margin.
-	// +optional
-	// +default="1"
-	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0",message="must be greater than 0"
-	Beta Decimal `json:"beta,omitempty"`
-
-	// lambda weighs the zeroth-order regularizer, which holds the policy's output to the reference's.
-	// +optional
-	// +default="0.5"
-	Lambda Decimal `json:"lambda,omitempty"`
-
-	// marginClip bounds the margin to [-marginClip, marginClip].
-	// +optional
-	// +default="5"
-	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0",message="must be greater than 0"
-	MarginClip Decimal `json:"marginClip,omitempty"`
-
-	// lora is the adapter's shape.
-	// +optional
-	LoRA *LoRASpec `json:"lora,omitempty"`
-}
-
-// LoRASpec is the adapter's shape.
-type LoRASpec struct {
-	// rank of the low-rank update.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1024
-	Rank int32 `json:"rank,omitempty"`
-
-	// alpha scales the update by alpha/rank.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=4096
-	Alpha int32 `json:"alpha,omitempty"`
-}
-
-// EvaluationSpec says how an adapter is measured.
-//
-// +kubebuilder:validation:MinProperties=1
-type EvaluationSpec struct {
-	// samplesPerPrompt of the evaluation prompts.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000
-	SamplesPerPrompt int32 `json:"samplesPerPrompt,omitempty"`
-
-	// seed of the evaluation samples; the same for every iteration.
-	// +optional
-	// +default=0
-	// +kubebuilder:validation:Minimum=0
-	Seed *int64 `json:"seed,omitempty"`
-
-	// headlineThreshold is the DSR-Score whose accuracy decides: Acc@headlineThreshold.
-	// +optional
-	// +default="0.7"
-	// +kubebuilder:validation:Enum="0.0";"0.1";"0.2";"0.3";"0.4";"0.5";"0.6";"0.7";"0.8";"0.9"
-	HeadlineThreshold Fraction `json:"headlineThreshold,omitempty"`
-}
-
-// AcceptanceSpec says when a new adapter replaces the best one.
-//
-// +kubebuilder:validation:MinProperties=1
-type AcceptanceSpec struct {
-	// minDelta is what the headline accuracy must gain over the best one's.
-	// +optional
-	// +default="0"
-	MinDelta Fraction `json:"minDelta,omitempty"`
-}
-
-// StoppingSpec ends a run early and well.
-//
-// +kubebuilder:validation:MinProperties=1
-type StoppingSpec struct {
-	// targetAccuracy ends the run when an accepted adapter's headline accuracy reaches it.
-	// +optional
-	TargetAccuracy Fraction `json:"targetAccuracy,omitempty"`
-
-	// patience ends the run after that many iterations in a row that did not raise the best accuracy.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100
-	Patience int32 `json:"patience,omitempty"`
+	// +default="OnSuccess"
+	Cleanup CleanupPolicy `json:"cleanup,omitempty"`
 }
 
 // AlignmentRun aligns a text-to-video model with what its prompts ask for: it samples videos, scores

@@ -42,6 +42,14 @@ type AlignmentRuntimeSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.shards) || self.shards == 1",message="training has one shard"
 	Train StageTemplate `json:"train,omitzero"`
 
+	// gpuResourceName is the extended resource that GPU time is counted by.
+	// +optional
+	// +default="nvidia.com/gpu"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
+	GPUResourceName string `json:"gpuResourceName,omitempty"`
+
 	// defaults of the fields that depend on the model.
 	// +required
 	Defaults RuntimeDefaults `json:"defaults,omitzero"`
@@ -222,6 +230,8 @@ type RuntimeDefaults struct {
 }
 
 // SamplingDefaults of a model.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.steps)",message="steps is required"
 type SamplingDefaults struct {
 	// samplesPerPrompt of the training prompts.
 	// +required
@@ -229,11 +239,7 @@ type SamplingDefaults struct {
 	// +kubebuilder:validation:Maximum=1000
 	SamplesPerPrompt int32 `json:"samplesPerPrompt,omitempty"`
 
-	// steps of the sampler.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000
-	Steps int32 `json:"steps,omitempty"`
+	SamplingParameters `json:",inline"`
 }
 
 // TrainingDefaults of a model.
@@ -243,6 +249,24 @@ type TrainingDefaults struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	Steps int32 `json:"steps,omitempty"`
+
+	// scheduleSteps is where the cosine of the learning rate ends. Absent, it is the run's steps.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	ScheduleSteps int32 `json:"scheduleSteps,omitempty"`
+
+	// warmupSteps raise the learning rate from 0. Absent, a tenth of the steps, at most 300.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	WarmupSteps *int32 `json:"warmupSteps,omitempty"`
+
+	// checkpointEverySteps is how often the training saves its progress. Absent, the image decides.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	CheckpointEverySteps int32 `json:"checkpointEverySteps,omitempty"`
 
 	// pairsPerStep is the number of preference pairs per optimizer step.
 	// +required

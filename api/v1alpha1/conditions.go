@@ -6,8 +6,12 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when the object reached its end badly; the reason says why.
 	ConditionFailed = "Failed"
-	// ConditionSuspended is True while spec.suspend holds the run.
+	// ConditionSuspended is True while spec.suspend, or a spent budget, holds the run.
 	ConditionSuspended = "Suspended"
+	// ConditionQuotaReserved is False while a queue has not admitted a stage's Job. It is absent in runs without a queue.
+	ConditionQuotaReserved = "QuotaReserved"
+	// ConditionAwaitingApproval is True while the run waits for an AlignmentApproval.
+	ConditionAwaitingApproval = "AwaitingApproval"
 	// ConditionReconciling is True until the spec is accepted and the first stage's Job is created (kstatus).
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when the object cannot go on without somebody's help (kstatus).
@@ -24,6 +28,8 @@ const (
 	ReasonConverged = "Converged"
 	// ReasonNoImprovement surfaces when stopping.patience iterations in a row did not raise the best accuracy.
 	ReasonNoImprovement = "NoImprovement"
+	// ReasonRejected surfaces when an adapter is rejected and acceptance.onReject is Stop.
+	ReasonRejected = "Rejected"
 	// ReasonScored surfaces when a ScoringBatch has its scores.
 	ReasonScored = "Scored"
 	// ReasonPaired surfaces when a PreferenceDataset has its pairs, also when there are none.
@@ -34,8 +40,20 @@ const (
 const (
 	// ReasonCollapsed surfaces when every sample of an iteration loses or is INVALID.
 	ReasonCollapsed = "Collapsed"
-	// ReasonInsufficientPairs surfaces when there are winners and losers but no prompt has both.
+	// ReasonInsufficientPairs surfaces when there are fewer pairs, or prompts with one, than pairing asks for. With
+	// onShortfall Stop it is a good ending.
 	ReasonInsufficientPairs = "InsufficientPairs"
+	// ReasonGuardrailTripped surfaces when an adapter would be accepted whose guard metrics got too much worse.
+	ReasonGuardrailTripped = "GuardrailTripped"
+	// ReasonBudgetExceeded surfaces when the budget is spent, or does not suffice for the next iteration: on Failed with
+	// onExceeded Stop, on Suspended otherwise.
+	ReasonBudgetExceeded = "BudgetExceeded"
+	// ReasonDeadlineExceeded surfaces when activeDeadlineSeconds have passed.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonApprovalDenied surfaces when the pairs of an iteration are denied.
+	ReasonApprovalDenied = "ApprovalDenied"
+	// ReasonApprovalTimedOut surfaces when nobody answered within approval.timeoutSeconds.
+	ReasonApprovalTimedOut = "ApprovalTimedOut"
 	// ReasonStageFailed surfaces when a stage used up its attempts or failed in a way that a retry cannot mend.
 	ReasonStageFailed = "StageFailed"
 	// ReasonInvalidSpec surfaces when the spec cannot be run for a reason that admission cannot see.
@@ -50,6 +68,18 @@ const (
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
 	// ReasonPromptsNotFound surfaces while a ConfigMap that the run's prompts come from, or its key, does not exist.
 	ReasonPromptsNotFound = "PromptsNotFound"
+	// ReasonDatasetNotReady surfaces while the PreferenceDataset that initialDataset names does not exist or is not complete.
+	ReasonDatasetNotReady = "DatasetNotReady"
+	// ReasonRerunNotFound surfaces while the run that rerun names does not exist or has not recorded what is to be taken over.
+	ReasonRerunNotFound = "RerunNotFound"
+	// ReasonApprovalRequested surfaces while a person is asked.
+	ReasonApprovalRequested = "ApprovalRequested"
+	// ReasonAnswered surfaces after a person answered.
+	ReasonAnswered = "Answered"
+	// ReasonQueued surfaces while a queue has not admitted a stage's Job.
+	ReasonQueued = "Queued"
+	// ReasonAdmitted surfaces once it has.
+	ReasonAdmitted = "Admitted"
 	// ReasonWaitingForSource surfaces while a ScoringBatch that a PreferenceDataset names is missing or not complete.
 	ReasonWaitingForSource = "WaitingForSource"
 	// ReasonCreateRefused surfaces while the API server refuses to create a child (quota, admission).
@@ -68,6 +98,8 @@ const (
 const (
 	// EventIterationCompleted is emitted once per evaluated iteration.
 	EventIterationCompleted = "IterationCompleted"
+	// EventResampling is emitted when an iteration samples another round for want of pairs.
+	EventResampling = "Resampling"
 	// EventStageRetried is emitted when a stage's attempt failed and another follows.
 	EventStageRetried = "StageRetried"
 )

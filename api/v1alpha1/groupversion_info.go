@@ -26,6 +26,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&ScoringBatch{}, &ScoringBatchList{},
 		&PreferenceDataset{}, &PreferenceDatasetList{},
 		&AlignmentRuntime{}, &AlignmentRuntimeList{},
+		&AlignmentApproval{}, &AlignmentApprovalList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -12,6 +12,8 @@ const (
 	LabelIteration = "alignment.spatialalign.dev/iteration"
 	LabelStage     = "alignment.spatialalign.dev/stage"
 	LabelAttempt   = "alignment.spatialalign.dev/attempt"
+	// LabelRound is the resampling round, on children of rounds after the first.
+	LabelRound = "alignment.spatialalign.dev/round"
 
 	// AnnotationSpec carries the stage spec (JSON) on the pod template.
 	AnnotationSpec = "alignment.spatialalign.dev/spec"

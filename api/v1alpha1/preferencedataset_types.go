@@ -8,16 +8,20 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.sources) != has(self.import)",message="exactly one of sources and import must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.import) || !has(self.pairing)",message="pairing is for sources; imported pairs are taken as they are"
-// +kubebuilder:validation:XValidation:rule="!has(self.sources) || self.sources.all(a, self.sources.exists_one(b, a.iteration == b.iteration))",message="each source must have an iteration of its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.extends) || has(self.sources)",message="extends adds to sources; an import is taken as it is"
 type PreferenceDatasetSpec struct {
 	// runtimeRef names the AlignmentRuntime whose store holds scores and pairs.
 	// +required
 	RuntimeRef RuntimeReference `json:"runtimeRef,omitzero"`
 
-	// sources are ScoringBatches of the same namespace. Pairs are formed within a source, never across.
+	// extends is a pairs.jsonl of the store, usually an earlier dataset's, whose pairs come before those of the sources.
 	// +optional
-	// +listType=map
-	// +listMapKey=scoringBatch
+	Extends *ArtifactReference `json:"extends,omitempty"`
+
+	// sources are the scores to form pairs of. Pairs are formed within an iteration, never across: sources of the same
+	// iteration are taken together.
+	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	Sources []PairSource `json:"sources,omitempty"`
@@ -38,18 +42,23 @@ type PreferenceDatasetSpec struct {
 	Retries *int32 `json:"retries,omitempty"`
 }
 
-// PairSource is the scores of one iteration.
+// PairSource is scores of one iteration.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.scoringBatch) != has(self.scores)",message="exactly one of scoringBatch and scores must be set"
 type PairSource struct {
 	// scoringBatch is the name of a ScoringBatch in the same namespace. The dataset waits until it is complete.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	ScoringBatch string `json:"scoringBatch,omitempty"`
 
-	// iteration that the samples belong to.
+	// scores is a scores.jsonl in the store.
 	// +optional
-	// +default=0
+	Scores *ArtifactReference `json:"scores,omitempty"`
+
+	// iteration that the samples belong to; 0 outside of runs.
+	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1048576
 	Iteration *int32 `json:"iteration,omitempty"`
@@ -77,6 +86,7 @@ type PreferenceDatasetStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
+	// +listMapKey=round
 	// +kubebuilder:validation:MaxItems=1
 	Stages []StageStatus `json:"stages,omitempty"`
 

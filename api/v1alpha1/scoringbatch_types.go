@@ -58,8 +58,14 @@ type ScoringBatchStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
+	// +listMapKey=round
 	// +kubebuilder:validation:MaxItems=2
 	Stages []StageStatus `json:"stages,omitempty"`
+
+	// gpuSeconds of all stages.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 
 	// summary of the scores.
 	// +optional

@@ -11,6 +11,13 @@ import (
 // +kubebuilder:validation:MaxLength=8
 type Fraction string
 
+// SignedFraction is a decimal string from -1 to 1.
+//
+// +kubebuilder:validation:Pattern=`^-?(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$`
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=9
+type SignedFraction string
+
 // Decimal is a non-negative decimal string such as "0.001" or "5".
 //
 // +kubebuilder:validation:Pattern=`^[0-9]{1,6}(\.[0-9]{1,9})?$`
@@ -76,6 +83,11 @@ type ScoringSpec struct {
 // +kubebuilder:validation:XValidation:rule="double(self.winnerThreshold) >= double(self.loserThreshold)",message="winnerThreshold must be at least loserThreshold"
 // +kubebuilder:validation:MinProperties=1
 type PairingSpec struct {
+	PairingRules `json:",inline"`
+}
+
+// PairingRules form the pairs of one iteration.
+type PairingRules struct {
 	// winnerThreshold is the DSR-Score from which a sample wins.
 	// +optional
 	// +default="0.7"
@@ -85,103 +97,17 @@ type PairingSpec struct {
 	// +optional
 	// +default="0.7"
 	LoserThreshold Fraction `json:"loserThreshold,omitempty"`
-}
 
-// StageState is how far a stage is.
-//
-// +kubebuilder:validation:Enum=Running;Succeeded;Failed
-type StageState string
+	// minMargin is the least difference of a pair's scores.
+	// +optional
+	// +default="0"
+	MinMargin Fraction `json:"minMargin,omitempty"`
 
-const (
-	// StageRunning means that an attempt's child exists and has not ended.
-	StageRunning StageState = "Running"
-	// StageSucceeded means that the result is recorded. It is final.
-	StageSucceeded StageState = "Succeeded"
-	// StageFailed means that the attempts are used up or a retry cannot help. It is final.
-	StageFailed StageState = "Failed"
-)
-
-// StageName names a stage within the plan of its owner.
-//
-// +kubebuilder:validation:Enum=Prepare;Sample;Score;Pair;Train;EvaluationPrepare;EvaluationSample;EvaluationScore;Track
-type StageName string
-
-// The stages of an AlignmentRun's iteration, in order, and those of the other kinds.
-const (
-	StagePrepare           StageName = "Prepare"
-	StageSample            StageName = "Sample"
-	StageScore             StageName = "Score"
-	StagePair              StageName = "Pair"
-	StageTrain             StageName = "Train"
-	StageEvaluationPrepare StageName = "EvaluationPrepare"
-	StageEvaluationSample  StageName = "EvaluationSample"
-	StageEvaluationScore   StageName = "EvaluationScore"
-	StageTrack             StageName = "Track"
-)
-
-// StageStatus is one stage's record. Once Succeeded it never changes.
-type StageStatus struct {
-	// name of the stage.
-	// +required
-	Name StageName `json:"name,omitempty"`
-
-	// state of the stage.
-	// +required
-	State StageState `json:"state,omitempty"`
-
-	// attempt that runs or ran last, from 0. Interruptions make attempts too.
-	// +required
-	// +kubebuilder:validation:Minimum=0
-	Attempt *int32 `json:"attempt,omitempty"`
-
-	// failures counts the attempts that failed; more than spec.retries fail the stage.
+	// maxPairsPerPrompt keeps that many pairs of a prompt and iteration, chosen by hash. Absent, all.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	Failures int32 `json:"failures,omitempty"`
-
-	// child is the name of the attempt's Job, ScoringBatch or PreferenceDataset.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Child string `json:"child,omitempty"`
-
-	// startTime is when the first attempt's child was created.
-	// +optional
-	StartTime *metav1.Time `json:"startTime,omitempty"`
-
-	// completionTime is when the result was recorded.
-	// +optional
-	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-
-	// message holds the last lines of the last failure, or what a waiting pod says.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=2048
-	Message string `json:"message,omitempty"`
-
-	// outputs are the artifacts that later stages read. They are dropped when the iteration ends.
-	// +optional
-	// +listType=map
-	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=128
-	Outputs []NamedArtifact `json:"outputs,omitempty"`
-}
-
-// NamedArtifact is an output of a stage.
-type NamedArtifact struct {
-	// name of the output, as the stage contract names it.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	Name string `json:"name,omitempty"`
-
-	// key is the file's path under the store's root.
-	// +required
-	Key ArtifactKey `json:"key,omitempty"`
-
-	// digest of the file's content.
-	// +required
-	Digest Digest `json:"digest,omitempty"`
+	// +kubebuilder:validation:Maximum=1000000
+	MaxPairsPerPrompt int32 `json:"maxPairsPerPrompt,omitempty"`
 }
 
 // ScoreSummary says what a set of samples scored.

@@ -73,7 +73,7 @@ func pairSources(named []v1alpha1.PairSource, batches map[string]*v1alpha1.Scori
 }
 
 func pairJob(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, taken *v1alpha1.RuntimeSnapshot, from []contract.PairSource, place jobs.Place) Object {
-	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"})
+	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{PairingRules: v1alpha1.PairingRules{WinnerThreshold: "0.7", LoserThreshold: "0.7"}})
 	spec := &contract.PairSpec{
 		Sources: from, WinnerThreshold: string(pairing.WinnerThreshold), LoserThreshold: string(pairing.LoserThreshold),
 	}

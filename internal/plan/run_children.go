@@ -6,6 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
@@ -101,7 +102,7 @@ func (r *runPlan) pair(p jobs.Place) Object {
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "PreferenceDataset"},
 		ObjectMeta: jobs.Meta(r.owner(), p),
 		Spec: v1alpha1.PreferenceDatasetSpec{
-			RuntimeRef: r.run.Spec.RuntimeRef, Sources: sources, Pairing: r.run.Spec.Pairing, Retries: r.run.Spec.Retries,
+			RuntimeRef: r.run.Spec.RuntimeRef, Sources: sources, Pairing: &v1alpha1.PairingSpec{PairingRules: ptr.Deref(r.run.Spec.Pairing, v1alpha1.RunPairingSpec{}).PairingRules}, Retries: r.run.Spec.Retries,
 		},
 	}
 }

@@ -72,7 +72,7 @@ func newWorld(t *testing.T, s script) *world {
 					Evaluation: v1alpha1.PromptSource{Generate: &v1alpha1.GeneratedPrompts{Count: 30, Seed: ptr.To(int64(2))}},
 				},
 				Scoring: &v1alpha1.ScoringSpec{MinUsableFrames: 20, MaxInvalidFraction: "0.9"},
-				Pairing: &v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
+				Pairing: &v1alpha1.RunPairingSpec{PairingRules: v1alpha1.PairingRules{WinnerThreshold: "0.7", LoserThreshold: "0.7"}},
 				Training: &v1alpha1.TrainingSpec{
 					Beta: "1", Lambda: "0.5", MarginClip: "5",
 				},

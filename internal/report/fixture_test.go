@@ -82,7 +82,7 @@ func newWorld(t *testing.T, iterations int) *world {
 		Spec: v1alpha1.AlignmentRunSpec{
 			RuntimeRef: v1alpha1.RuntimeReference{Name: "synthetic"}, Iterations: int32(iterations),
 			Sampling:   &v1alpha1.SamplingSpec{Seed: new(int64(1))},
-			Pairing:    &v1alpha1.PairingSpec{WinnerThreshold: "0.7", LoserThreshold: "0.7"},
+			Pairing:    &v1alpha1.RunPairingSpec{PairingRules: v1alpha1.PairingRules{WinnerThreshold: "0.7", LoserThreshold: "0.7"}},
 			Evaluation: &v1alpha1.EvaluationSpec{Seed: new(int64(0)), HeadlineThreshold: "0.7"},
 		},
 		Status: v1alpha1.AlignmentRunStatus{
