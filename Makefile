@@ -100,6 +100,11 @@ test-modules: $(GOTESTSUM) ## Run the tests of the nested modules: the chart, th
 test-envtest: $(GOTESTSUM) envtest-assets ## Run the tests against a real API server
 	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets)" hack/gotest.sh envtest -race -timeout 20m
 
+.PHONY: test-faults
+test-faults: $(GOTESTSUM) $(LOCALCLUSTER) ## Replay faults against the real operator and API server (FAULTS=full: the long form)
+	$(GO_BUILD) -o bin/spatialalign .
+	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets kube-controller-manager)" hack/faults.sh
+
 .PHONY: test-e2e
 test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, root)
 	@hack/e2e.sh

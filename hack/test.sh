@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(verify lint unit controls modules envtest e2e)
+parts=(verify lint unit controls modules envtest faults e2e)
 declare -A result seconds
 session=
 

@@ -40,15 +40,16 @@ func run() error {
 
 func assetsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "assets",
-		Short: "Build etcd, kube-apiserver and kubectl only, and print their folder: the KUBEBUILDER_ASSETS of envtest",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:       "assets [program...]",
+		Short:     "Build etcd, kube-apiserver, kubectl and the programs named, and print their folder: the KUBEBUILDER_ASSETS of envtest",
+		Args:      cobra.OnlyValidArgs,
+		ValidArgs: parts.All(),
+		RunE: func(cmd *cobra.Command, more []string) error {
 			checkout, err := findCheckout()
 			if err != nil {
 				return err
 			}
-			bin, err := parts.Build(cmd.Context(), checkout, parts.EnvtestAssets, os.Stderr)
+			bin, err := parts.Build(cmd.Context(), checkout, append(more, parts.EnvtestAssets...), os.Stderr)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,139 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// full is the whole number of every item; without it some take a declared smaller one.
+var full = os.Getenv("FAULTS") == "full"
+
+// sized chooses a number by the mode.
+func sized[T any](inCI, whole T) T {
+	if full {
+		return whole
+	}
+	return inCI
+}
+
+// patience is how long a run may take to end, whatever the load of the machine.
+const patience = 6 * time.Minute
+
+// shared is the cluster that all items share; each works in namespaces of its own.
+var shared *cluster
+
+func TestMain(m *testing.M) {
+	code, err := withCluster(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if !report.print() {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func withCluster(run func() int) (code int, err error) {
+	ctrl.SetLogger(logr.Discard())
+	logs, err := filepath.Abs(filepath.Join("../../.local/test/faults"))
+	if err != nil {
+		return 1, err
+	}
+	if err := os.RemoveAll(logs); err != nil {
+		return 1, err
+	}
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return 1, err
+	}
+	var stop func() error
+	shared, stop, err = startCluster(context.Background(), logs)
+	stopOnce := sync.OnceValue(stop)
+	defer func() {
+		if stopErr := stopOnce(); err == nil {
+			err = stopErr
+		}
+	}()
+	if err != nil {
+		return 1, err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		_ = stopOnce()
+		os.Exit(130)
+	}()
+	return run(), nil
+}
+
+// undisturbed is a run that nothing disturbs.
+type undisturbed struct {
+	// end is what it came to.
+	end string
+	// requests and writes of the operator for it.
+	requests, writes int
+	status           v1alpha1.AlignmentRunStatus
+}
+
+// references by the number of iterations.
+var references = map[int32]func(*testing.T) undisturbed{1: reference(1), 3: reference(3)}
+
+// reference is an undisturbed run of some iterations, made once.
+func reference(iterations int32) func(*testing.T) undisturbed {
+	var once sync.Once
+	var u undisturbed
+	return func(t *testing.T) undisturbed {
+		t.Helper()
+		once.Do(func() { u = runUndisturbed(t, iterations) })
+		if u.end == "" {
+			t.Fatal("there is no undisturbed run to compare with")
+		}
+		return u
+	}
+}
+
+func runUndisturbed(t *testing.T, iterations int32) undisturbed {
+	t.Helper()
+	c, namespace := shared, shared.namespace(t, fmt.Sprintf("undisturbed-%d", iterations))
+	o := c.operate(t, namespace, []string{namespace})
+	run := alignmentRun(namespace, runName, iterations)
+	c.create(t, run)
+	if err := c.ends(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	if run.Status.Phase != v1alpha1.PhaseSucceeded {
+		t.Fatalf("the undisturbed run fails: %+v", run.Status.Conditions)
+	}
+	if err := c.history.judge(run); err != nil {
+		t.Fatal(err)
+	}
+	end, err := c.end(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := undisturbed{end: end, status: run.Status}
+	u.requests, u.writes = o.proxy.requests()
+	return u
+}
+
+// An undisturbed run ends like another: nothing in what is compared depends on names, UIDs or times.
+func TestUndisturbed(t *testing.T) {
+	t.Parallel()
+	u := references[3](t)
+	t.Logf("an undisturbed run of 3 iterations takes %d requests, %d of them writes", u.requests, u.writes)
+}

@@ -1,0 +1,172 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+)
+
+// kubelet plays scheduler, kubelet and stage of every stage pod: it is scheduled when its claim exists, runs at once,
+// and ends with the last word of its stage, unless a test holds it.
+type kubelet struct {
+	client.Client
+	mu   sync.Mutex
+	held map[*hold]bool
+}
+
+// hold keeps the pods of some stages running, until it is released.
+type hold struct {
+	kubelet *kubelet
+	matches func(*corev1.Pod) bool
+}
+
+func newKubelet(mgr ctrl.Manager) (*kubelet, error) {
+	k := &kubelet{Client: mgr.GetClient(), held: map[*hold]bool{}}
+	err := ctrl.NewControllerManagedBy(mgr).For(&corev1.Pod{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).Complete(k)
+	return k, err
+}
+
+// hold keeps pods from ending.
+func (k *kubelet) hold(matches func(*corev1.Pod) bool) *hold {
+	h := &hold{k, matches}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held[h] = true
+	return h
+}
+
+// release lets what was held end.
+func (h *hold) release() {
+	h.kubelet.mu.Lock()
+	defer h.kubelet.mu.Unlock()
+	delete(h.kubelet.held, h)
+}
+
+func (k *kubelet) holds(pod *corev1.Pod) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := range k.held {
+		if h.matches(pod) {
+			return true
+		}
+	}
+	return false
+}
+
+// again is how soon a pod that is held, or waits for its claim, is looked at again.
+const again = 200 * time.Millisecond
+
+// Reconcile moves one pod on.
+func (k *kubelet) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var pod corev1.Pod
+	if err := k.Get(ctx, req.NamespacedName, &pod); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return ctrl.Result{}, nil
+	}
+	missing, err := k.missingClaim(ctx, &pod)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := pod.DeepCopy()
+	wait := ctrl.Result{RequeueAfter: again}
+	now := metav1.NewTime(time.Now().Truncate(time.Second))
+	switch {
+	case missing != "":
+		pod.Status.Phase = corev1.PodPending
+		pod.Status.Conditions = []corev1.PodCondition{scheduled(corev1.ConditionFalse, now, corev1.PodReasonUnschedulable, missing)}
+		if len(before.Status.Conditions) > 0 {
+			return wait, nil // said already
+		}
+	case k.holds(&pod):
+		if pod.Status.Phase == corev1.PodRunning {
+			return wait, nil
+		}
+		pod.Status = running(now)
+	default:
+		wait = ctrl.Result{}
+		if pod.Status, err = ended(&pod, now); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return wait, client.IgnoreNotFound(k.Status().Patch(ctx, &pod, client.MergeFrom(before)))
+}
+
+// missingClaim is what the scheduler says of a pod whose claim does not exist.
+func (k *kubelet) missingClaim(ctx context.Context, pod *corev1.Pod) (string, error) {
+	for _, v := range pod.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		var claim corev1.PersistentVolumeClaim
+		name := v.PersistentVolumeClaim.ClaimName
+		err := k.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: name}, &claim)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return "", err
+		case err != nil:
+			return fmt.Sprintf("0/1 nodes are available: persistentvolumeclaim %q not found.", name), nil
+		case claim.DeletionTimestamp != nil:
+			return fmt.Sprintf("0/1 nodes are available: persistentvolumeclaim %q is being deleted.", name), nil
+		}
+	}
+	return "", nil
+}
+
+// stageSeconds is how long every stage that is not held claims to have taken, so that what is charged for it is known.
+const stageSeconds = 7
+
+func running(since metav1.Time) corev1.PodStatus {
+	return corev1.PodStatus{
+		Phase: corev1.PodRunning, StartTime: &since,
+		Conditions: []corev1.PodCondition{scheduled(corev1.ConditionTrue, since, "", "")},
+		ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "stage", Image: "stage:1", ImageID: imageID, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: since}},
+		}},
+	}
+}
+
+// ended is the status of a stage pod that has done its work.
+func ended(pod *corev1.Pod, now metav1.Time) (corev1.PodStatus, error) {
+	var spec contract.Spec
+	if err := json.Unmarshal([]byte(pod.Annotations[v1alpha1.AnnotationSpec]), &spec); err != nil {
+		return corev1.PodStatus{}, fmt.Errorf("pod %s carries no stage spec: %w", pod.Name, err)
+	}
+	shard, err := strconv.Atoi(pod.Annotations[batchv1.JobCompletionIndexAnnotation])
+	if err != nil {
+		return corev1.PodStatus{}, fmt.Errorf("pod %s has no completion index: %w", pod.Name, err)
+	}
+	since := metav1.NewTime(now.Add(-stageSeconds * time.Second))
+	if pod.Status.StartTime != nil {
+		since = *pod.Status.StartTime // it was held
+	}
+	s := running(since)
+	s.Phase = corev1.PodSucceeded
+	s.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: 0, Reason: "Completed", Message: word(&spec, shard), StartedAt: since, FinishedAt: now,
+	}}
+	return s, nil
+}
+
+const imageID = "registry.example/stage@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+func scheduled(status corev1.ConditionStatus, since metav1.Time, reason, message string) corev1.PodCondition {
+	return corev1.PodCondition{Type: corev1.PodScheduled, Status: status, LastTransitionTime: since, Reason: reason, Message: message}
+}

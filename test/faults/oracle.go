@@ -1,0 +1,141 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// The oracle of every item: the end state equals that of an undisturbed run; at most one child per (owner, iteration,
+// stage, attempt); iteration records contiguous and never backwards; no stage repeated after it was recorded.
+
+// judge holds an object, its children and theirs against the history.
+func (h *history) judge(o client.Object) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var errs []error
+	for _, complaint := range h.complaints[o.GetNamespace()] {
+		errs = append(errs, errors.New(complaint))
+	}
+	return errors.Join(append(errs, h.judgeFamily(o)...)...)
+}
+
+func (h *history) judgeFamily(o client.Object) []error {
+	var errs []error
+	born := map[jobs.Place]birth{}
+	for _, b := range h.births[o.GetUID()] {
+		if twin, ok := born[b.place]; ok {
+			errs = append(errs, fmt.Errorf("%s: two children for %+v: %s (%s) and %s (%s)", o.GetName(), b.place, twin.name, twin.uid, b.name, b.uid))
+		}
+		born[b.place] = b
+		stage := jobs.Place{Iteration: b.place.Iteration, Stage: b.place.Stage}
+		if at, ok := h.recorded[o.GetUID()][stage]; ok && b.version > at {
+			errs = append(errs, fmt.Errorf("%s: %s was created after its stage was recorded", o.GetName(), b.name))
+		}
+		if b.kind != "Job" {
+			nested := &v1alpha1.ScoringBatch{}
+			nested.Name, nested.UID, nested.Namespace = b.name, b.uid, o.GetNamespace()
+			errs = append(errs, h.judgeFamily(nested)...)
+		}
+	}
+	return errs
+}
+
+// family is the UIDs of all that ever descended from an object, children first.
+func (h *history) family(o client.Object) []birth {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := slices.Clone(h.births[o.GetUID()])
+	for _, b := range h.births[o.GetUID()] {
+		all = append(all, h.births[b.uid]...)
+	}
+	return all
+}
+
+// end is what a run came to, in words that two runs of the same spec share: its status and every attempt of every stage.
+func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
+	data, err := json.Marshal(run.Status)
+	if err != nil {
+		return "", err
+	}
+	text := childName.ReplaceAllString(uid.ReplaceAllString(string(data), "UID"), "-HASH$1")
+	text = strings.ReplaceAll(text, `"`+run.Namespace+`"`, `"NAMESPACE"`)
+	var status map[string]any
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		return "", err
+	}
+	var attempts []string
+	for _, b := range c.history.family(run) {
+		attempts = append(attempts, fmt.Sprintf("%s %d %s/%d", b.kind, b.place.Iteration, b.place.Stage, b.place.Attempt))
+	}
+	slices.Sort(attempts)
+	data, err = json.MarshalIndent(map[string]any{"status": comparable(status), "attempts": attempts}, "", " ")
+	return string(data), err
+}
+
+// momentary are the fields of a status that depend on when things happened.
+var momentary = []string{"progress", "lastTransitionTime", "startTime", "completionTime"}
+
+// comparable drops what is momentary, and puts lists that are sets into order.
+func comparable(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range momentary {
+			delete(v, name)
+		}
+		for key := range v {
+			v[key] = comparable(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = comparable(v[i])
+		}
+		sort.SliceStable(v, func(i, j int) bool { return label(v[i]) < label(v[j]) })
+	}
+	return v
+}
+
+// label of an element of a list whose order means nothing.
+func label(v any) string {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return ""
+	}
+	for _, key := range []string{"type", "name"} {
+		if s, ok := m[key].(string); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// same holds a run against the end of an undisturbed one, and against the history.
+func (c *cluster) same(run *v1alpha1.AlignmentRun, undisturbed string) error {
+	end, err := c.end(run)
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(undisturbed, end); diff != "" {
+		err = fmt.Errorf("run %s/%s ends otherwise than an undisturbed one: %s", run.Namespace, run.Name, diff)
+	}
+	return errors.Join(err, c.history.judge(run))
+}
+
+// ends waits until an object has ended.
+func (c *cluster) ends(ctx context.Context, o client.Object) error {
+	return eventually(ctx, patience, fmt.Sprintf("%s/%s ends", o.GetNamespace(), o.GetName()), func() bool {
+		return c.Get(ctx, client.ObjectKeyFromObject(o), o) == nil && hasEnded(o)
+	})
+}
