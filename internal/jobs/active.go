@@ -2,11 +2,11 @@ package jobs
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/internal/contract"
 )
@@ -16,6 +16,12 @@ const (
 	// the attempt counts as failed. The Job's failure policy ignores such pods, so that the Job alone would replace
 	// them for ever. Pods that Kubernetes itself disrupted do not count.
 	MaxInterruptions = 10
+	// MaxPods is how many pods a Job may have, with those that ended. Kubernetes replaces disrupted pods for ever;
+	// the next attempt starts with an empty list, so that no status and no ledger outgrows its bound.
+	MaxPods = 256
+	// NodeLost is how long after the end of its grace period a deleted pod may still be there. Its node's kubelet
+	// would have ended it: the node is gone, and may never say what became of the pod.
+	NodeLost = time.Minute
 	// podless is how long a Job may have no pod before that is worth saying: the Job controller creates pods within
 	// seconds, or is refused.
 	podless = 20 * time.Second
@@ -24,15 +30,28 @@ const (
 // active is the outcome of a Job that Kubernetes has not ended.
 func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	n, last := interruptions(pods)
-	if n >= MaxInterruptions {
+	switch gone := lost(pods, now); {
+	case gone != nil:
+		return nodeLost(job, gone, pods)
+	case len(pods) > MaxPods:
+		o, _ := failure(&batchv1.JobCondition{Reason: ClassTooManyPods}, pods)
+		o.Endless, o.Message = true, clip(fmt.Sprintf("more than %d pods; the last one that failed said: %s", MaxPods, o.Message))
+		return o
+	case n >= MaxInterruptions:
 		return Outcome{
 			State: Failed, Class: contract.ExitCheckpointed.Class(), Endless: true,
 			Message: clip(fmt.Sprintf("interrupted %d times without an end: %s", n, said(last))),
 		}
+	case ptr.Deref(job.Spec.Suspend, false):
+		return Outcome{State: Active, Queued: true, Message: suspended(job)}
 	}
-	o := Outcome{State: Active, Message: waiting(pods)}
-	switch {
-	case o.Message != "":
+	o := Outcome{State: Active, Stuck: clip(stuck(pods, now))}
+	o.Queued = o.Stuck == "" && queued(pods)
+	switch unscheduled := waiting(pods); {
+	case o.Stuck != "":
+		o.Message = o.Stuck
+	case unscheduled != "":
+		o.Message = clip(unscheduled)
 	case n > 0:
 		o.Message = clip(fmt.Sprintf("interrupted %d time(s); the last said: %s", n, said(last)))
 	case len(pods) == 0 && now.Sub(job.CreationTimestamp.Time) > podless:
@@ -41,55 +60,85 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	return o
 }
 
+// lost is a pod that should have ended and has not; nil where there is none.
+func lost(pods []corev1.Pod, now time.Time) *corev1.Pod {
+	for i := range pods {
+		p := &pods[i]
+		_, placed := scheduled(p)
+		// A deletion timestamp is the end of the grace period, not its beginning.
+		if placed && !over(p) && p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > NodeLost {
+			return p
+		}
+	}
+	return nil
+}
+
+// nodeLost is the outcome of a Job that waits for the lost pod. If it fails for another reason, that reason remains.
+func nodeLost(job *batchv1.Job, gone *corev1.Pod, pods []corev1.Pod) Outcome {
+	o := Outcome{
+		State: Failed, Class: ClassNodeLost, Disrupted: true,
+		Message: fmt.Sprintf("pod %s did not end within %s of its grace period: node %s is lost", gone.Name, NodeLost, gone.Spec.NodeName),
+	}
+	if c := jobCondition(job, batchv1.JobFailureTarget); c != nil {
+		o, _ = failure(c, pods)
+	}
+	o.Endless, o.Lost = true, true
+	return o
+}
+
 // interruptions counts the pods that ended as interrupted although nobody disrupts or deletes them, and returns the
-// last one's word; nil where there is none.
-func interruptions(pods []corev1.Pod) (n int, last *corev1.ContainerStateTerminated) {
+// last one; nil where there is none.
+func interruptions(pods []corev1.Pod) (n int, last *corev1.Pod) {
 	for i := range pods {
 		p := &pods[i]
 		t := terminated(p)
-		if t == nil || !interrupted(t) || disrupted(p) || p.DeletionTimestamp != nil {
+		if t == nil || !interrupted(t) || disturbed(p) {
 			continue
 		}
 		n++
-		if last == nil || t.FinishedAt.After(last.FinishedAt.Time) {
-			last = t
+		if last == nil || later(p, last) {
+			last = p
 		}
 	}
 	return n, last
 }
 
-func interrupted(t *corev1.ContainerStateTerminated) bool {
-	code := contract.ExitCode(t.ExitCode)
-	return code == contract.ExitCheckpointed || code == contract.ExitSIGTERM
-}
-
-// disrupted says that Kubernetes evicted or preempted the pod, or lost its node.
-func disrupted(p *corev1.Pod) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
-			return true
-		}
+// suspended says who is to unsuspend the Job.
+func suspended(job *batchv1.Job) string {
+	if queue := job.Labels[labelQueue]; queue != "" {
+		return fmt.Sprintf("queue %s has not admitted Job %s", queue, job.Name)
 	}
-	return false
+	return fmt.Sprintf("Job %s is suspended", job.Name)
 }
 
-// waiting says why a pod of an active Job does not run; empty when all do.
-func waiting(pods []corev1.Pod) string {
+// queued says that no pod holds a node, and one waits or is yet to be made.
+func queued(pods []corev1.Pod) bool {
+	waits := len(pods) == 0
 	for i := range pods {
 		p := &pods[i]
-		if p.Status.Phase != corev1.PodPending {
+		if over(p) {
 			continue
 		}
-		for _, s := range p.Status.ContainerStatuses {
-			if w := s.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-				return clip(strings.TrimSuffix(w.Reason+": "+w.Message, ": "))
-			}
+		if _, placed := scheduled(p); placed {
+			return false
 		}
-		for _, c := range p.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Message != "" {
-				return clip(c.Reason + ": " + c.Message)
-			}
-		}
+		waits = true
 	}
-	return ""
+	return waits
+}
+
+// over says that the pod has ended.
+func over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// scheduled is when the pod was given its node, by whatever the status still tells; false while it has none.
+func scheduled(p *corev1.Pod) (time.Time, bool) {
+	if c := podCondition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionTrue {
+		return c.LastTransitionTime.Time, true
+	}
+	if p.Spec.NodeName != "" {
+		return p.CreationTimestamp.Time, true
+	}
+	return time.Time{}, false
 }

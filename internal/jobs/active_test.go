@@ -39,7 +39,7 @@ func TestReadActive(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, complete := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour))
+			got, complete := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour), gpu)
 			if got.State != jobs.Active || got.Message != tt.want || !complete {
 				t.Errorf("%+v, complete %v; want message %q", got, complete, tt.want)
 			}
@@ -92,7 +92,7 @@ func TestReadInterrupted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour))
+				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), gpu)
 				if diff := cmp.Diff(tt.want, got); diff != "" || !complete {
 					t.Errorf("complete %v, %s", complete, diff)
 				}
@@ -108,7 +108,7 @@ func TestReadPodless(t *testing.T) {
 	for age, want := range map[time.Duration]string{
 		-time.Second: "", 0: "", 20 * time.Second: "", 21 * time.Second: missing, time.Hour: missing,
 	} {
-		got, complete := jobs.Read(job, nil, noon.Add(age))
+		got, complete := jobs.Read(job, nil, noon.Add(age), gpu)
 		if diff := cmp.Diff(jobs.Outcome{Message: want}, got); diff != "" || !complete {
 			t.Errorf("after %s: complete %v, %s", age, complete, diff)
 		}

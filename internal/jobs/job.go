@@ -49,15 +49,17 @@ func (o Owner) Reference() metav1.OwnerReference {
 // Place is where a child stands in its owner's plan.
 type Place struct {
 	Iteration int32
-	Stage     v1alpha1.StageName
-	Attempt   int32
+	// Round of resampling within the iteration; 0 is its first.
+	Round   int32
+	Stage   v1alpha1.StageName
+	Attempt int32
 }
 
 // Meta is the object metadata of the child of owner at place.
 func Meta(o Owner, p Place) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace:       o.Namespace,
-		Name:            ChildName(o.Name, o.UID, p.Iteration, p.Stage, p.Attempt),
+		Name:            ChildName(o.Name, o.UID, p),
 		Labels:          labels(o, p),
 		OwnerReferences: []metav1.OwnerReference{o.Reference()},
 	}
@@ -71,6 +73,9 @@ func labels(o Owner, p Place) map[string]string {
 		v1alpha1.LabelStage:     string(p.Stage),
 		v1alpha1.LabelAttempt:   strconv.Itoa(int(p.Attempt)),
 	}
+	if p.Round > 0 {
+		l[v1alpha1.LabelRound] = strconv.Itoa(int(p.Round))
+	}
 	if o.Run != "" {
 		l[v1alpha1.LabelRun] = o.Run
 	}
@@ -79,7 +84,7 @@ func labels(o Owner, p Place) map[string]string {
 
 // Images of the stages that the operator brings itself.
 type Images struct {
-	// Stage is the operator's own image; it runs prepare, score and pair.
+	// Stage is the operator's own image; it runs prepare, score, pair, compare and lineage.
 	Stage string
 	// PullPolicy of all stages.
 	PullPolicy corev1.PullPolicy
@@ -92,15 +97,19 @@ type Work struct {
 	Spec    contract.Spec
 	Runtime *v1alpha1.AlignmentRuntimeSpec
 	Images  Images
+	// Scheduling of the run; nil leaves all to the runtime.
+	Scheduling *v1alpha1.SchedulingSpec
+	// GPUsPerNode is what a training pod gets; 0 leaves it to the runtime's resources.
+	GPUsPerNode int32
 	// ConfigMaps are prompt sources to mount, by set name.
 	ConfigMaps map[string]v1alpha1.ConfigMapKeyReference
 }
 
-// Build makes the Indexed Job of a stage.
+// Build makes the Indexed Job of a stage. One that has a queue is suspended until the queue admits it.
 func Build(w Work) *batchv1.Job {
 	data, digest := w.Spec.Encode()
 	t := template(w)
-	shards := max(t.Shards, 1)
+	place := schedule(w, t.Shards)
 	meta := Meta(w.Owner, w.Place)
 	meta.Annotations = map[string]string{v1alpha1.AnnotationSpecDigest: digest}
 
@@ -109,15 +118,15 @@ func Build(w Work) *batchv1.Job {
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
 			CompletionMode:   ptr.To(batchv1.IndexedCompletion),
-			Completions:      ptr.To(shards),
-			Parallelism:      ptr.To(shards),
+			Completions:      ptr.To(place.shards),
+			Parallelism:      ptr.To(place.parallel),
 			PodFailurePolicy: failurePolicy(w.Spec.Stage),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels:      labels(w.Owner, w.Place),
 					Annotations: map[string]string{v1alpha1.AnnotationSpec: string(data)},
 				},
-				Spec: podSpec(w, t, shards, digest),
+				Spec: podSpec(w, t, place.shards, digest),
 			},
 		},
 	}
@@ -126,26 +135,27 @@ func Build(w Work) *batchv1.Job {
 	} else {
 		job.Spec.BackoffLimitPerIndex = ptr.To(int32(1))
 	}
+	place.enqueue(job)
 	return job
 }
 
-// template is the runtime's for its own stages and a small CPU pod for the operator's.
+// template is the runtime's for its own stages and a small CPU pod for the operator's, with what the run says of it.
 func template(w Work) v1alpha1.StageTemplate {
+	t := v1alpha1.StageTemplate{
+		Image: w.Images.Stage, Command: []string{"/spatialalign"}, Shards: 1,
+		Resources: ptr.To(cpuResources()), TerminationGracePeriodSeconds: 30,
+	}
 	switch w.Spec.Stage {
 	case contract.Sample:
-		return w.Runtime.Sample
+		t = w.Runtime.Sample
 	case contract.Track:
-		return w.Runtime.Track
+		t = w.Runtime.Track
 	case contract.Train:
-		t := w.Runtime.Train
+		t = w.Runtime.Train
 		t.Shards = 1
-		return t
-	default:
-		return v1alpha1.StageTemplate{
-			Image: w.Images.Stage, Command: []string{"/spatialalign"}, Shards: 1,
-			Resources: ptr.To(cpuResources()), TerminationGracePeriodSeconds: 30,
-		}
 	}
+	t.Resources = resources(w, t)
+	return t
 }
 
 func podSpec(w Work, t v1alpha1.StageTemplate, shards int32, digest string) corev1.PodSpec {
@@ -179,6 +189,7 @@ func podSpec(w Work, t v1alpha1.StageTemplate, shards int32, digest string) core
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
 		TerminationGracePeriodSeconds: ptr.To(max(t.TerminationGracePeriodSeconds, 1)),
+		PriorityClassName:             priorityClass(w),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To(int64(user)), RunAsGroup: ptr.To(int64(user)), FSGroup: ptr.To(int64(user)),
 			FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch),

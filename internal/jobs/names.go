@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -25,17 +26,26 @@ var slugs = map[v1alpha1.StageName]string{
 	v1alpha1.StageEvaluationPrepare: "eval-prepare",
 	v1alpha1.StageEvaluationSample:  "eval-sample",
 	v1alpha1.StageEvaluationScore:   "eval-score",
+	v1alpha1.StageCompare:           "compare",
+	v1alpha1.StageLineage:           "lineage",
+	v1alpha1.StageTestPrepare:       "test-prepare",
+	v1alpha1.StageTestSample:        "test-sample",
+	v1alpha1.StageTestScore:         "test-score",
 	v1alpha1.StageTrack:             "track",
 }
 
 // Slug is the stage's part of names and artifact keys.
 func Slug(stage v1alpha1.StageName) string { return slugs[stage] }
 
-// ChildName is the name of an attempt's child: unique to the owner's UID, the iteration, the stage and
-// the attempt, never reused, a DNS label that starts with a letter.
-func ChildName(owner string, uid types.UID, iteration int32, stage v1alpha1.StageName, attempt int32) string {
+// ChildName is the name of an attempt's child: unique to the owner's UID and the place, never reused, a DNS label
+// that starts with a letter.
+func ChildName(owner string, uid types.UID, p Place) string {
 	sum := sha256.Sum256([]byte(uid))
-	tail := fmt.Sprintf("-%s-%d-%s-%d", hex.EncodeToString(sum[:4]), iteration, Slug(stage), attempt)
+	iteration := strconv.Itoa(int(p.Iteration))
+	if p.Round > 0 {
+		iteration += "r" + strconv.Itoa(int(p.Round))
+	}
+	tail := fmt.Sprintf("-%s-%s-%s-%d", hex.EncodeToString(sum[:4]), iteration, Slug(p.Stage), p.Attempt)
 	owner = strings.ReplaceAll(owner, ".", "-")
 	if owner == "" || owner[0] < 'a' || owner[0] > 'z' {
 		owner = "r" + owner

@@ -16,26 +16,27 @@ import (
 var stages = []v1alpha1.StageName{
 	v1alpha1.StagePrepare, v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StagePair, v1alpha1.StageTrain,
 	v1alpha1.StageEvaluationPrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore, v1alpha1.StageTrack,
+	v1alpha1.StageCompare, v1alpha1.StageLineage, v1alpha1.StageTestPrepare, v1alpha1.StageTestSample, v1alpha1.StageTestScore,
 }
 
 func TestChildName(t *testing.T) {
 	tests := []struct {
-		owner     string
-		iteration int32
-		stage     v1alpha1.StageName
-		attempt   int32
-		want      string
+		owner string
+		place jobs.Place
+		want  string
 	}{
-		{"first-run", 0, v1alpha1.StagePrepare, 0, "first-run-9ccfb80e-0-prepare-0"},
-		{"first-run", 3, v1alpha1.StageEvaluationSample, 12, "first-run-9ccfb80e-3-eval-sample-12"},
-		{"7b", 1, v1alpha1.StageTrain, 0, "r7b-9ccfb80e-1-train-0"},
-		{"wan2.1-run", 1, v1alpha1.StageTrain, 0, "wan2-1-run-9ccfb80e-1-train-0"},
-		{strings.Repeat("long-", 12) + "er", 1, v1alpha1.StageTrain, 0, "long-long-long-long-long-long-long-long-9ccfb80e-1-train-0"},
-		{"first-run-9ccfb80e-0-eval-score-0", 0, v1alpha1.StageTrack, 0, "first-run-9ccfb80e-0-eval-score-0-9ccfb80e-0-track-0"},
+		{"first-run", jobs.Place{Stage: v1alpha1.StagePrepare}, "first-run-9ccfb80e-0-prepare-0"},
+		{"first-run", jobs.Place{Iteration: 3, Stage: v1alpha1.StageEvaluationSample, Attempt: 12}, "first-run-9ccfb80e-3-eval-sample-12"},
+		{"first-run", jobs.Place{Iteration: 1, Round: 2, Stage: v1alpha1.StageSample}, "first-run-9ccfb80e-1r2-sample-0"},
+		{"first-run", jobs.Place{Iteration: 3, Stage: v1alpha1.StageTestPrepare}, "first-run-9ccfb80e-3-test-prepare-0"},
+		{"7b", jobs.Place{Iteration: 1, Stage: v1alpha1.StageTrain}, "r7b-9ccfb80e-1-train-0"},
+		{"wan2.1-run", jobs.Place{Iteration: 1, Stage: v1alpha1.StageTrain}, "wan2-1-run-9ccfb80e-1-train-0"},
+		{strings.Repeat("long-", 12) + "er", jobs.Place{Iteration: 1, Stage: v1alpha1.StageTrain}, "long-long-long-long-long-long-long-long-9ccfb80e-1-train-0"},
+		{"first-run-9ccfb80e-0-eval-score-0", jobs.Place{Stage: v1alpha1.StageTrack}, "first-run-9ccfb80e-0-eval-score-0-9ccfb80e-0-track-0"},
 	}
 	for _, tt := range tests {
-		if got := jobs.ChildName(tt.owner, "5f9a-run", tt.iteration, tt.stage, tt.attempt); got != tt.want {
-			t.Errorf("attempt %d of %d %s of %s is called %s, want %s", tt.attempt, tt.iteration, tt.stage, tt.owner, got, tt.want)
+		if got := jobs.ChildName(tt.owner, "5f9a-run", tt.place); got != tt.want {
+			t.Errorf("%+v of %s is called %s, want %s", tt.place, tt.owner, got, tt.want)
 		}
 	}
 }
@@ -47,46 +48,46 @@ func ownerName(t *rapid.T) string {
 	}).Draw(t, "owner")
 }
 
+// anyPlace draws a place within what the API allows, attempts aside.
+var anyPlace = rapid.Custom(func(t *rapid.T) jobs.Place {
+	return jobs.Place{
+		Iteration: rapid.Int32Range(0, 100).Draw(t, "iteration"), Round: rapid.Int32Range(0, 5).Draw(t, "round"),
+		Stage: rapid.SampledFrom(stages).Draw(t, "stage"), Attempt: rapid.Int32Range(0, 1<<31-1).Draw(t, "attempt"),
+	}
+})
+
 // With "-<index>" behind it, every name is a DNS label that starts with a letter: it becomes a pod's host name.
 func TestChildNameIsALabelForEveryOwner(t *testing.T) {
-	check := func(t interface{ Fatalf(string, ...any) }, owner string, iteration int32, stage v1alpha1.StageName, attempt int32) {
-		name := jobs.ChildName(owner, "1b4e28ba-2fa1-11d2-883f-0016d3cca427", iteration, stage, attempt)
+	check := func(t interface{ Fatalf(string, ...any) }, owner string, p jobs.Place) {
+		name := jobs.ChildName(owner, "1b4e28ba-2fa1-11d2-883f-0016d3cca427", p)
 		if len(name) > 58 || name[0] < 'a' || name[0] > 'z' || len(validation.IsDNS1123Label(name)) > 0 {
 			t.Fatalf("%q (%d characters) for owner %q: %v", name, len(name), owner, validation.IsDNS1123Label(name))
 		}
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		check(t, ownerName(t), rapid.Int32Range(0, 100).Draw(t, "iteration"), rapid.SampledFrom(stages).Draw(t, "stage"), rapid.Int32Range(0, 1<<31-1).Draw(t, "attempt"))
-	})
+	rapid.Check(t, func(t *rapid.T) { check(t, ownerName(t), anyPlace.Draw(t, "place")) })
 	for length := 1; length <= 253; length++ {
 		for _, pattern := range []string{"a", "9", "a-9.", "x.-"} {
 			owner := strings.Trim(strings.Repeat(pattern, length)[:length], ".-")
 			if owner == "" {
 				owner = "0"
 			}
-			check(t, owner, 100, v1alpha1.StageEvaluationPrepare, 99)
+			check(t, owner, jobs.Place{Iteration: 100, Round: 5, Stage: v1alpha1.StageEvaluationPrepare, Attempt: 99})
 		}
 	}
 }
 
-// The same (uid, iteration, stage, attempt) always has the same name, any other has another.
+// The same (uid, place) always has the same name, any other has another.
 func TestChildNameIsUnique(t *testing.T) {
-	type place struct {
-		uid                types.UID
-		iteration, attempt int32
-		stage              v1alpha1.StageName
+	type child struct {
+		uid   types.UID
+		place jobs.Place
 	}
-	draw := rapid.Custom(func(t *rapid.T) place {
-		return place{
-			uid:       types.UID(rapid.SampledFrom([]string{"uid-1", "uid-2", "uid-11"}).Draw(t, "uid")),
-			iteration: rapid.Int32Range(0, 100).Draw(t, "iteration"), attempt: rapid.Int32Range(0, 1000).Draw(t, "attempt"),
-			stage: rapid.SampledFrom(stages).Draw(t, "stage"),
-		}
+	draw := rapid.Custom(func(t *rapid.T) child {
+		return child{uid: types.UID(rapid.SampledFrom([]string{"uid-1", "uid-2", "uid-11"}).Draw(t, "uid")), place: anyPlace.Draw(t, "place")}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		owner, a, b := ownerName(t), draw.Draw(t, "a"), draw.Draw(t, "b")
-		first := jobs.ChildName(owner, a.uid, a.iteration, a.stage, a.attempt)
-		second := jobs.ChildName(owner, b.uid, b.iteration, b.stage, b.attempt)
+		first, second := jobs.ChildName(owner, a.uid, a.place), jobs.ChildName(owner, b.uid, b.place)
 		if (first == second) != (a == b) {
 			t.Fatalf("%v is %s, %v is %s", a, first, b, second)
 		}
@@ -97,7 +98,7 @@ func TestChildNameIsUnique(t *testing.T) {
 func TestChildNameOfARecreatedOwner(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range 200 {
-		name := jobs.ChildName("first-run", types.UID(fmt.Sprintf("uid-%d", i)), 0, v1alpha1.StagePrepare, 0)
+		name := jobs.ChildName("first-run", types.UID(fmt.Sprintf("uid-%d", i)), jobs.Place{Stage: v1alpha1.StagePrepare})
 		if seen[name] {
 			t.Fatalf("%s is given twice", name)
 		}

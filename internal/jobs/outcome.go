@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +36,22 @@ type Outcome struct {
 	Message string
 	// Final says that another attempt must fail in the same way.
 	Final bool
+	// Disrupted says that a Failed child failed through no fault of its own: its pods were preempted, evicted, deleted
+	// or lost with their node. Such an attempt is not charged to the stage.
+	Disrupted bool
 	// Endless says that a Failed child will not end by itself: it is to be deleted, and no other attempt to start before it is gone.
 	Endless bool
+	// Lost says that the node of an Endless child's pod is gone, so that nobody can tell when the pod ends: the next
+	// attempt starts without waiting for it. What the pod may still write stays under its own attempt's prefix.
+	Lost bool
+	// Queued says that nothing of an Active child runs, for want of quota or of a free node.
+	Queued bool
+	// Stuck says why a pod of an Active child cannot start although no queue and no busy node holds it up; empty where none.
+	Stuck string
+	// Usage is the GPU time of the pods that can be seen, by name; pods without GPUs have none.
+	Usage []PodUsage
+	// Image is what the pods ran, with the digest that the node resolved; empty when unknown or not the same everywhere.
+	Image string
 	// Outputs of a Succeeded child by name, among them "manifest/<shard>" of every shard.
 	Outputs map[string]contract.Artifact
 	Counts  map[string]int64
@@ -56,15 +71,20 @@ func Finished(job *batchv1.Job) bool {
 }
 
 // Read derives a Job's outcome from the Job and its pods. complete is false when the last words that the outcome
-// needs are not among the pods: a stale list, or pods that vanished. now tells how old a Job without pods is.
-func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time) (o Outcome, complete bool) {
+// needs are not among the pods: a stale list, or pods that vanished. now ends the GPU time of pods that still run, and
+// tells how long something has been waited for; gpuResource is the extended resource that GPUs are counted by.
+func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string) (o Outcome, complete bool) {
+	pods = slices.Clone(pods) // in the order of names, so that what is said does not depend on the list's
+	slices.SortStableFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {
-		return failure(c, pods)
+		o, complete = failure(c, pods)
+	} else if jobCondition(job, batchv1.JobComplete) != nil {
+		o, complete = success(job, pods)
+	} else {
+		o, complete = active(job, pods, now), true
 	}
-	if jobCondition(job, batchv1.JobComplete) == nil {
-		return active(job, pods, now), true
-	}
-	return success(job, pods)
+	o.Usage, o.Image = usage(pods, corev1.ResourceName(gpuResource), now), image(pods)
+	return o, complete
 }
 
 func success(job *batchv1.Job, pods []corev1.Pod) (Outcome, bool) {
@@ -144,59 +164,6 @@ func lastWord(pod *corev1.Pod) (int, *contract.Termination, error) {
 		return shard, nil, fmt.Errorf("pod %s: %w", pod.Name, err)
 	}
 	return shard, t, nil
-}
-
-// failure tells by the container that failed last, but an interruption tells nothing where another container failed
-// of its own accord, and what is final comes before all.
-func failure(c *batchv1.JobCondition, pods []corev1.Pod) (Outcome, bool) {
-	var last *corev1.ContainerStateTerminated
-	for i := range pods {
-		t := terminated(&pods[i])
-		if t == nil || t.ExitCode == 0 {
-			continue
-		}
-		if last == nil || weight(t) > weight(last) || weight(t) == weight(last) && t.FinishedAt.After(last.FinishedAt.Time) {
-			last = t
-		}
-	}
-	if last == nil {
-		return Outcome{State: Failed, Class: c.Reason, Message: clip(c.Message)}, false
-	}
-	code := contract.ExitCode(last.ExitCode)
-	return Outcome{State: Failed, Class: code.Class(), Final: code.Final(), Message: clip(said(last))}, true
-}
-
-// weight of a failed container's word among others.
-func weight(t *corev1.ContainerStateTerminated) int {
-	switch {
-	case contract.ExitCode(t.ExitCode).Final():
-		return 2
-	case interrupted(t):
-		return 0
-	default:
-		return 1
-	}
-}
-
-// said is the message of a Termination, or the last lines of the log where the container wrote none.
-func said(t *corev1.ContainerStateTerminated) string {
-	if parsed, err := contract.ParseTermination([]byte(t.Message)); err == nil && parsed.Message != "" {
-		return parsed.Message
-	}
-	text := strings.TrimSpace(t.Message)
-	if text == "" {
-		text = t.Reason
-	}
-	return fmt.Sprintf("exit code %d: %s", t.ExitCode, text)
-}
-
-func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
-	for i := range pod.Status.ContainerStatuses {
-		if s := &pod.Status.ContainerStatuses[i]; s.Name == container {
-			return s.State.Terminated
-		}
-	}
-	return nil
 }
 
 func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCondition {

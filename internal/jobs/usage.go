@@ -1,0 +1,130 @@
+package jobs
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// PodUsage is the GPU time of one pod.
+type PodUsage struct {
+	// Pod is its name.
+	Pod string
+	// GPUs are the limits of its containers together, above 0.
+	GPUs int64
+	// GPUSeconds are GPUs times the seconds from its scheduling to its end, rounded up.
+	GPUSeconds int64
+	// Open says that it has not ended: its GPUSeconds are counted until now.
+	Open bool
+}
+
+// otherPods is the name under which pods beyond MaxPods are counted together.
+const otherPods = "others"
+
+// usage counts the pods that hold or held GPUs. A pod does so from its scheduling on, whether or not it starts.
+func usage(pods []corev1.Pod, gpu corev1.ResourceName, now time.Time) []PodUsage {
+	var list []PodUsage
+	for i := range pods {
+		p := &pods[i]
+		start, placed := scheduled(p)
+		n := gpus(p, gpu)
+		if !placed || n <= 0 {
+			continue
+		}
+		u := PodUsage{Pod: p.Name, GPUs: n, GPUSeconds: n * seconds(start, now, p), Open: !over(p)}
+		if len(list) == MaxPods {
+			list = append(list, PodUsage{Pod: otherPods})
+		}
+		if len(list) > MaxPods {
+			rest := &list[MaxPods]
+			rest.GPUs, rest.GPUSeconds, rest.Open = rest.GPUs+u.GPUs, rest.GPUSeconds+u.GPUSeconds, rest.Open || u.Open
+			continue
+		}
+		list = append(list, u)
+	}
+	return list
+}
+
+// gpus of the pod, by the limits of its containers.
+func gpus(p *corev1.Pod, gpu corev1.ResourceName) int64 {
+	var n int64
+	for i := range p.Spec.Containers {
+		q := p.Spec.Containers[i].Resources.Limits[gpu]
+		n += q.Value()
+	}
+	return n
+}
+
+// seconds that the pod held its node, rounded up. Scheduler and node have clocks of their own: a container's own run,
+// by one clock, is the least that counts.
+func seconds(start, now time.Time, p *corev1.Pod) int64 {
+	if t := terminated(p); t != nil && !t.StartedAt.IsZero() && t.StartedAt.Time.Before(start) {
+		start = t.StartedAt.Time
+	}
+	return int64(math.Ceil(max(ended(p, now).Sub(start), 0).Seconds()))
+}
+
+// ended is when the pod let go of its node; now, if it has not or nothing tells.
+//
+// A pod that ended before its container ran, or whose container was gone when its kubelet looked, has no finishing
+// time, and the last change of its conditions is its end. One that is deleted besides may have been given up long
+// after that change, and is about to vanish: until then it counts.
+func ended(p *corev1.Pod, now time.Time) time.Time {
+	if !over(p) {
+		return now
+	}
+	containers := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+	if finished, known := finishing(containers); known {
+		return finished
+	}
+	var changed time.Time
+	if len(containers) == 0 && p.Status.StartTime != nil {
+		changed = p.Status.StartTime.Time // the kubelet refused it when it first saw it
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type != corev1.PodScheduled {
+			changed = latest(changed, c.LastTransitionTime.Time)
+		}
+	}
+	if changed.IsZero() || p.DeletionTimestamp != nil {
+		return now
+	}
+	return changed
+}
+
+// finishing is when the last container ended, if all say when they did.
+func finishing(containers []corev1.ContainerStatus) (last time.Time, known bool) {
+	for i := range containers {
+		t := containers[i].State.Terminated
+		if t == nil || t.FinishedAt.IsZero() {
+			return time.Time{}, false
+		}
+		last = latest(last, t.FinishedAt.Time)
+	}
+	return last, len(containers) > 0
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// image that the pods ran, with its digest; empty when none says, or not all say the same.
+func image(pods []corev1.Pod) string {
+	ran := ""
+	for i := range pods {
+		s := stage(&pods[i])
+		if s == nil || s.ImageID == "" {
+			continue
+		}
+		if ran != "" && ran != s.ImageID {
+			return ""
+		}
+		ran = s.ImageID
+	}
+	return ran
+}
