@@ -109,3 +109,29 @@ type PromptLine struct {
 	Scene   string `json:"scene,omitempty"`
 	Prompt  string `json:"prompt"`
 }
+
+// Verdict is verdict.json of the stage compare: how the candidate's accuracy differs from the best one's.
+type Verdict struct {
+	// Threshold, Confidence, Resamples and Seed are the spec's.
+	Threshold  string `json:"threshold"`
+	Confidence string `json:"confidence"`
+	Resamples  int    `json:"resamples"`
+	Seed       uint64 `json:"seed"`
+	// Prompts and Samples that both evaluations have.
+	Prompts   int         `json:"prompts"`
+	Samples   int         `json:"samples"`
+	Best      VerdictSide `json:"best"`
+	Candidate VerdictSide `json:"candidate"`
+	// Delta is the candidate's accuracy less the best one's, between one-sided bounds of the Confidence each.
+	// Decimals with at most six digits after the point.
+	Delta      string `json:"delta"`
+	LowerBound string `json:"lowerBound"`
+	UpperBound string `json:"upperBound"`
+}
+
+// VerdictSide is one of the evaluations compared.
+type VerdictSide struct {
+	Scores    Artifact `json:"scores"`
+	Successes int      `json:"successes"`
+	Accuracy  string   `json:"accuracy"`
+}

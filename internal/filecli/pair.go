@@ -26,9 +26,9 @@ type pairSummary struct {
 }
 
 func pairCommand() *cobra.Command {
-	winner, loser := fractionFlag{dsr.Tenths(7)}, fractionFlag{dsr.Tenths(7)}
+	winner, loser, margin := fractionFlag{dsr.Tenths(7)}, fractionFlag{dsr.Tenths(7)}, fractionFlag{}
 	var scores, out string
-	var iteration int
+	var iteration, most int
 	c := &cobra.Command{
 		Use:   "pair --scores S.jsonl --out pairs.jsonl",
 		Short: "Build preference pairs from scores",
@@ -49,7 +49,9 @@ func pairCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set, err := pairing.Build([]pairing.Source{source}, pairing.Thresholds{Winner: winner.Float64(), Loser: loser.Float64()})
+			set, err := pairing.Build([]pairing.Source{source}, pairing.Rules{
+				Winner: winner.Float64(), Loser: loser.Float64(), MinMargin: margin.Float64(), MaxPairsPerPrompt: most,
+			}, contract.Hash64)
 			if err != nil {
 				return err
 			}
@@ -65,6 +67,8 @@ func pairCommand() *cobra.Command {
 	outFlag(c, &out, "JSONL file to write")
 	c.Flags().Var(&winner, "winner-threshold", "a sample wins with at least this score")
 	c.Flags().Var(&loser, "loser-threshold", "a sample loses with less than this score")
+	c.Flags().Var(&margin, "min-margin", "least difference of a pair's scores")
+	c.Flags().IntVar(&most, "max-pairs-per-prompt", 0, "keep at most that many pairs of a prompt, chosen by a hash of their ids (default all)")
 	c.Flags().IntVar(&iteration, "iteration", 1, "iteration that the pairs are recorded under")
 	return c
 }

@@ -32,6 +32,16 @@ func TestPairCommand(t *testing.T) {
 			`{"promptID":"p","iteration":3,"winner":"a","loser":"c","winnerScore":0.9,"loserScore":0.2}
 `, []string{"--winner-threshold", "0.8", "--loser-threshold", "0.3", "--iteration", "3"},
 		},
+		"a margin between the scores": {
+			mixed, `{"outcome":"Pairs","prompts":2,"usablePrompts":1,"winners":2,"losers":2,"invalid":1,"pairs":1}`,
+			`{"promptID":"p","iteration":1,"winner":"a","loser":"c","winnerScore":0.9,"loserScore":0.2}
+`, []string{"--min-margin", "0.7"},
+		},
+		"one pair of a prompt, chosen by hash": {
+			mixed, `{"outcome":"Pairs","prompts":2,"usablePrompts":1,"winners":2,"losers":2,"invalid":1,"pairs":1}`,
+			`{"promptID":"p","iteration":1,"winner":"a","loser":"c","winnerScore":0.9,"loserScore":0.2}
+`, []string{"--max-pairs-per-prompt", "1"},
+		},
 		"no pairs is an outcome": {
 			scoreLine("a", "p", "1"), `{"outcome":"AllWinners","prompts":1,"usablePrompts":0,"winners":1,"losers":0,"invalid":0,"pairs":0}`, "", nil,
 		},
@@ -60,6 +70,8 @@ func TestPairRefuses(t *testing.T) {
 		`"70" is not a decimal between 0 and 1, such as 0.7`:    {"", []string{"--winner-threshold", "70"}},
 		`"1.5" is above 1`:                                      {"", []string{"--loser-threshold", "1.5"}},
 		`"NaN" is not a decimal`:                                {"", []string{"--loser-threshold", "NaN"}},
+		`"2" is not a decimal between 0 and 1`:                  {"", []string{"--min-margin", "2"}},
+		"at most -1 pairs per prompt":                           {"", []string{"--max-pairs-per-prompt", "-1"}},
 		"--iteration must be from 0 to 1048576, is -1":          {"", []string{"--iteration", "-1"}},
 	} {
 		dir := t.TempDir()

@@ -1,10 +1,8 @@
 package pairing
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
 	"iter"
+	"maps"
 	"slices"
 )
 
@@ -26,31 +24,10 @@ type Sample struct {
 	Score float64
 }
 
-// Source holds the samples of one iteration.
+// Source holds samples of one iteration.
 type Source struct {
 	Iteration int
 	Samples   []Sample
-}
-
-// Thresholds that make a winner (score >= Winner) and a loser (score < Loser). Between the two a
-// sample is neither.
-type Thresholds struct {
-	Winner, Loser float64
-}
-
-// Validate wants 0 <= Loser <= Winner <= 1.
-func (t Thresholds) Validate() error {
-	inRange := func(v float64) bool { return v >= 0 && v <= 1 }
-	switch {
-	case !inRange(t.Winner):
-		return fmt.Errorf("winner threshold %v is outside [0, 1]", t.Winner)
-	case !inRange(t.Loser):
-		return fmt.Errorf("loser threshold %v is outside [0, 1]", t.Loser)
-	case t.Winner < t.Loser:
-		return fmt.Errorf("winner threshold %v is below the loser threshold %v: a sample could win and lose at once", t.Winner, t.Loser)
-	default:
-		return nil
-	}
 }
 
 // Pair is one preference: the winner's video shows the prompt's relation better than the loser's.
@@ -62,12 +39,15 @@ type Pair struct {
 
 // Set is the result of Build.
 type Set struct {
-	// Counts over all sources.
+	// Counts over all sources, and over what Extend added.
 	Counts Counts
-	// Iterations are the counts of each source, in order of iteration.
+	// Iterations are the counts of each iteration's sources alone, in order of iteration.
 	Iterations []IterationCounts
 
-	groups []group
+	rules           Rules
+	hash            Hash
+	groups          []*group
+	prompts, usable map[string]bool
 }
 
 // IterationCounts are the counts of one iteration alone.
@@ -76,54 +56,55 @@ type IterationCounts struct {
 	Counts    Counts
 }
 
-// group is a prompt's winners and losers of one iteration, each sorted by id.
-type group struct {
-	promptID        string
-	iteration       int
-	winners, losers []Sample
-}
-
-// Build classifies the samples of each source and pairs winners with losers. It refuses thresholds
-// that do not fit, an iteration given twice, and a sample id given twice in one iteration.
-func Build(sources []Source, t Thresholds) (*Set, error) {
-	if err := t.Validate(); err != nil {
+// Build classifies the samples of each iteration and pairs winners with losers; sources of the same
+// iteration are taken together. It refuses rules that do not fit and a sample id given twice in one
+// iteration. The hash chooses where there are more pairs than the rules allow.
+func Build(sources []Source, rules Rules, hash Hash) (*Set, error) {
+	if err := rules.Validate(); err != nil {
 		return nil, err
 	}
-	sources = slices.SortedFunc(slices.Values(sources), func(a, b Source) int { return cmp.Compare(a.Iteration, b.Iteration) })
-	set := &Set{}
-	prompts, usable := map[string]bool{}, map[string]bool{}
-	for k, source := range sources {
-		if k > 0 && source.Iteration == sources[k-1].Iteration {
-			return nil, fmt.Errorf("iteration %d is given twice", source.Iteration)
-		}
-		groups, counts, err := classify(source, t)
+	iterations := map[int][]Sample{}
+	for _, source := range sources {
+		iterations[source.Iteration] = append(iterations[source.Iteration], source.Samples...)
+	}
+	set := &Set{rules: rules, hash: hash, prompts: map[string]bool{}, usable: map[string]bool{}}
+	for _, iteration := range slices.Sorted(maps.Keys(iterations)) {
+		groups, counts, err := rules.classify(iteration, iterations[iteration])
 		if err != nil {
 			return nil, err
 		}
 		for _, g := range groups {
-			prompts[g.promptID] = true
-			if g.usable() {
-				usable[g.promptID] = true
+			set.prompts[g.promptID] = true
+			if g.eligible > 0 {
+				set.usable[g.promptID] = true
 				set.groups = append(set.groups, g)
 			}
 		}
-		set.Iterations = append(set.Iterations, IterationCounts{source.Iteration, counts})
+		set.Iterations = append(set.Iterations, IterationCounts{iteration, counts})
 		set.Counts.add(counts)
 	}
-	set.Counts.Prompts, set.Counts.UsablePrompts = len(prompts), len(usable)
+	set.Counts.Prompts, set.Counts.UsablePrompts = len(set.prompts), len(set.usable)
 	return set, nil
 }
 
-// Pairs yields every winner with every loser of the same prompt and iteration, ordered by iteration,
+// Extend counts pairs that were formed before and come beside the set's own: how many there are, and
+// the prompts that they are of.
+func (s *Set) Extend(pairs int64, prompts iter.Seq[string]) {
+	for id := range prompts {
+		s.prompts[id], s.usable[id] = true, true
+	}
+	s.Counts.Pairs += pairs
+	s.Counts.Prompts, s.Counts.UsablePrompts = len(s.prompts), len(s.usable)
+}
+
+// Pairs yields the winners with the losers of the same prompt and iteration, ordered by iteration,
 // prompt id, winner id and loser id, so that the order of the input does not matter.
 func (s *Set) Pairs() iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for _, g := range s.groups {
-			for _, winner := range g.winners {
-				for _, loser := range g.losers {
-					if !yield(Pair{g.promptID, g.iteration, winner, loser}) {
-						return
-					}
+			for winner, loser := range s.rules.chosen(g, s.hash) {
+				if !yield(Pair{g.promptID, g.iteration, g.winners[winner], g.losers[loser]}) {
+					return
 				}
 			}
 		}
@@ -132,57 +113,3 @@ func (s *Set) Pairs() iter.Seq[Pair] {
 
 // Outcome of the whole set.
 func (s *Set) Outcome() Outcome { return s.Counts.Outcome() }
-
-// classify sorts one iteration's samples into a group per prompt, ordered by prompt id.
-func classify(source Source, t Thresholds) ([]group, Counts, error) {
-	var counts Counts
-	groups := map[string]*group{}
-	seen := make(map[string]bool, len(source.Samples))
-	for _, s := range source.Samples {
-		if s.ID == "" || s.PromptID == "" {
-			return nil, counts, errors.New("a sample has no sample id or no prompt id")
-		}
-		if seen[s.ID] {
-			return nil, counts, fmt.Errorf("sample %s occurs twice in iteration %d", s.ID, source.Iteration)
-		}
-		seen[s.ID] = true
-		if s.Status == Scored && !(s.Score >= 0 && s.Score <= 1) { // also true for NaN
-			return nil, counts, fmt.Errorf("sample %s has the score %v, which is outside [0, 1]", s.ID, s.Score)
-		}
-		g := groups[s.PromptID]
-		if g == nil {
-			g = &group{promptID: s.PromptID, iteration: source.Iteration}
-			groups[s.PromptID] = g
-		}
-		switch {
-		case s.Status == Missing:
-			counts.Missing++
-		case s.Status == Invalid:
-			counts.Invalid++
-		case s.Score >= t.Winner:
-			counts.Winners++
-			g.winners = append(g.winners, s)
-		case s.Score < t.Loser:
-			counts.Losers++
-			g.losers = append(g.losers, s)
-		default:
-			counts.Between++
-		}
-	}
-	byID := func(a, b Sample) int { return cmp.Compare(a.ID, b.ID) }
-	ordered := make([]group, 0, len(groups))
-	for _, g := range groups {
-		slices.SortFunc(g.winners, byID)
-		slices.SortFunc(g.losers, byID)
-		ordered = append(ordered, *g)
-		if g.usable() {
-			counts.UsablePrompts++
-			counts.Pairs += int64(len(g.winners)) * int64(len(g.losers))
-		}
-	}
-	slices.SortFunc(ordered, func(a, b group) int { return cmp.Compare(a.promptID, b.promptID) })
-	counts.Prompts = len(groups)
-	return ordered, counts, nil
-}
-
-func (g *group) usable() bool { return len(g.winners) > 0 && len(g.losers) > 0 }

@@ -77,6 +77,12 @@ func DecodeSpec(data []byte, stage contract.Stage) (*contract.Spec, error) {
 	if spec.Train != nil {
 		blocks[contract.Train] = func() error { return checkTrain(spec.Train) }
 	}
+	if spec.Compare != nil {
+		blocks[contract.Compare] = func() error { return checkCompare(spec.Compare) }
+	}
+	if spec.Lineage != nil {
+		blocks[contract.Lineage] = func() error { return checkLineage(&spec.Lineage.Record) }
+	}
 	check, ok := blocks[stage]
 	if !ok || len(blocks) != 1 {
 		return nil, fmt.Errorf("exactly the block %q must be set", stage)
@@ -158,59 +164,16 @@ func checkTrack(s *contract.TrackSpec) error {
 	return errors.Join(checkInput("prompts", s.Prompts), checkInput("index", s.Index))
 }
 
-func checkScore(s *contract.ScoreSpec) error {
-	if len(s.Tracks) == 0 {
-		return errors.New("tracks is empty: name the manifest of every track shard")
-	}
-	for i, a := range s.Tracks {
-		if err := checkPinned(fmt.Sprintf("tracks[%d]", i), a); err != nil {
-			return err
-		}
-	}
-	if s.MinUsableFrames < 3 {
-		return fmt.Errorf("minUsableFrames is %d, want at least 3 (the score averages the first and last three)", s.MinUsableFrames)
-	}
-	return errors.Join(
-		checkInput("prompts", s.Prompts),
-		checkInput("index", s.Index),
-		checkDecimal("maxInvalidFraction", s.MaxInvalidFraction, 0, 1),
-	)
-}
-
-func checkPair(s *contract.PairSpec) error {
-	if (s.Import == nil) == (len(s.Sources) == 0) {
-		return errors.New("sources, import: exactly one must be set")
-	}
-	if s.Import != nil {
-		return checkInput("import", *s.Import)
-	}
-	for i, source := range s.Sources {
-		if source.Iteration < 0 {
-			return fmt.Errorf("sources[%d].iteration is %d, want at least 0", i, source.Iteration)
-		}
-		if err := checkPinned(fmt.Sprintf("sources[%d].scores", i), source.Scores); err != nil {
-			return err
-		}
-	}
-	return errors.Join(
-		checkDecimal("winnerThreshold", s.WinnerThreshold, 0, 1),
-		checkDecimal("loserThreshold", s.LoserThreshold, 0, 1),
-	)
-}
-
 func checkTrain(s *contract.TrainSpec) error {
 	t := s.Training
 	if t.Steps < 1 || t.PairsPerStep < 1 || t.LoRARank < 1 || t.LoRAAlpha < 1 {
 		return fmt.Errorf("training: steps %d, pairsPerStep %d, loraRank %d, loraAlpha %d: want at least 1 each", t.Steps, t.PairsPerStep, t.LoRARank, t.LoRAAlpha)
 	}
-	if s.StartAdapter != nil {
-		if err := checkPinned("startAdapter", *s.StartAdapter); err != nil {
-			return err
-		}
-	}
 	return errors.Join(
 		checkPinned("prompts", s.Prompts),
 		checkPinned("pairs", s.Pairs),
+		checkOptional("startAdapter", s.StartAdapter),
+		checkOptional("referenceAdapter", s.ReferenceAdapter),
 		checkModel("model", s.Model),
 		checkDecimal("training.learningRate", t.LearningRate, 0, 1),
 		checkDecimal("training.beta", t.Beta, 0, 1e6),
@@ -223,12 +186,15 @@ func checkSampling(field string, s contract.Sampling) error {
 	if s.Steps < 1 {
 		return fmt.Errorf("%s.steps is %d, want at least 1", field, s.Steps)
 	}
-	if s.Adapter != nil {
-		if err := checkPinned(field+".adapter", *s.Adapter); err != nil {
+	if s.Frames < 0 || s.Width < 0 || s.Height < 0 {
+		return fmt.Errorf("%s: frames %d, width %d, height %d: want at least 1, or 0 for the runtime's own", field, s.Frames, s.Width, s.Height)
+	}
+	if s.GuidanceScale != "" {
+		if err := checkDecimal(field+".guidanceScale", s.GuidanceScale, 0, 1e6); err != nil {
 			return err
 		}
 	}
-	return checkModel(field+".model", s.Model)
+	return errors.Join(checkOptional(field+".adapter", s.Adapter), checkModel(field+".model", s.Model))
 }
 
 func checkModel(field string, m contract.Model) error {
@@ -255,6 +221,14 @@ func checkPinned(field string, a contract.Artifact) error {
 		return fmt.Errorf("%s.digest is not set", field)
 	}
 	return checkInput(field, a)
+}
+
+// checkOptional accepts none, or an artifact with a digest.
+func checkOptional(field string, a *contract.Artifact) error {
+	if a == nil {
+		return nil
+	}
+	return checkPinned(field, *a)
 }
 
 func checkDecimal(field, value string, low, high float64) error {

@@ -2,9 +2,10 @@ package stages
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"fmt"
 	"iter"
+	"maps"
 
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/dsr"
@@ -14,42 +15,66 @@ import (
 	"github.com/spatialalign/operator/internal/stage"
 )
 
-// Pair builds preference pairs from the scores of the iterations, or checks and adopts imported ones.
-// Zero pairs is a result: the count "outcome/<Outcome>" says which.
+// Pair builds preference pairs from the scores of the iterations, behind those of earlier iterations, or
+// checks and adopts imported ones. Zero pairs is a result: the count "outcome/<Outcome>" says which.
 func Pair(ctx context.Context, t *stage.Task) error {
 	if t.Spec.Pair.Import != nil {
 		return importPairs(ctx, t, *t.Spec.Pair.Import)
 	}
 	spec := t.Spec.Pair
-	winner, err := dsr.ParseFraction(spec.WinnerThreshold)
+	rules, err := pairingRules(spec)
 	if err != nil {
-		return stage.Errorf(contract.ExitBadSpec, "pair.winnerThreshold: %w", err)
+		return err
 	}
-	loser, err := dsr.ParseFraction(spec.LoserThreshold)
-	if err != nil {
-		return stage.Errorf(contract.ExitBadSpec, "pair.loserThreshold: %w", err)
-	}
-	thresholds := pairing.Thresholds{Winner: winner.Float64(), Loser: loser.Float64()}
-	if err := thresholds.Validate(); err != nil {
-		return stage.Errorf(contract.ExitBadSpec, "pair: %w", err)
+	earlier := &pairFile{}
+	if spec.Extends != nil {
+		if earlier, err = readPairFile(ctx, t, *spec.Extends); err != nil {
+			return err
+		}
 	}
 	sources := make([]pairing.Source, len(spec.Sources))
-	t.Progress.Total(int64(len(sources)), "iterations")
+	t.Progress.Total(int64(len(sources)), "scores")
 	for i, source := range spec.Sources {
 		if sources[i], err = readSource(ctx, t, source); err != nil {
 			return err
 		}
 		t.Progress.Add(1)
 	}
-	set, err := pairing.Build(sources, thresholds)
+	set, err := pairing.Build(sources, rules, contract.Hash64)
 	if err != nil {
 		return stage.Errorf(contract.ExitBadInput, "pair.sources: %w", err)
 	}
-	t.Counts(pairCounts("", set.Counts))
+	if err := earlier.checkApart(set, t.Progress); err != nil {
+		return stage.Errorf(contract.ExitBadInput, "pair.extends %s: %w", spec.Extends.Key, err)
+	}
 	t.Counts(pairCounts("latest/", set.Iterations[len(set.Iterations)-1].Counts))
-	t.Count("outcome/"+string(set.Outcome()), 1)
 	t.Progress.Total(set.Counts.Pairs, "pairs")
-	return writeLines(ctx, t, "pairs", "pairs.jsonl", pairLines(set, t.Progress))
+	set.Extend(int64(len(earlier.seen)), maps.Keys(earlier.prompts))
+	t.Counts(pairCounts("", set.Counts))
+	t.Count("outcome/"+string(set.Outcome()), 1)
+	return writeBehind(ctx, t, "pairs", "pairs.jsonl", earlier.data, pairLines(set, t.Progress))
+}
+
+func pairingRules(spec *contract.PairSpec) (pairing.Rules, error) {
+	rules := pairing.Rules{MaxPairsPerPrompt: spec.MaxPairsPerPrompt}
+	for _, f := range []struct {
+		name, decimal string
+		value         *float64
+	}{
+		{"winnerThreshold", spec.WinnerThreshold, &rules.Winner},
+		{"loserThreshold", spec.LoserThreshold, &rules.Loser},
+		{"minMargin", cmp.Or(spec.MinMargin, "0"), &rules.MinMargin},
+	} {
+		fraction, err := dsr.ParseFraction(f.decimal)
+		if err != nil {
+			return rules, stage.Errorf(contract.ExitBadSpec, "pair.%s: %w", f.name, err)
+		}
+		*f.value = fraction.Float64()
+	}
+	if err := rules.Validate(); err != nil {
+		return rules, stage.Errorf(contract.ExitBadSpec, "pair: %w", err)
+	}
+	return rules, nil
 }
 
 // pairLines yields a set's pairs as they are stored, and counts them as progress. There may be many
@@ -99,44 +124,22 @@ func readSource(ctx context.Context, t *stage.Task, source contract.PairSource) 
 // importPairs checks a user's pairs and copies them, so that the data set stays what it was even when
 // the user's file changes later.
 func importPairs(ctx context.Context, t *stage.Task, a contract.Artifact) error {
-	data, err := t.Read(ctx, a, maxLines)
+	pairs, err := readPairFile(ctx, t, a)
 	if err != nil {
 		return err
 	}
-	type pair struct {
-		iteration             int
-		prompt, winner, loser string
-	}
-	seen, perPrompt := map[pair]bool{}, map[string]bool{}
-	t.Progress.Total(int64(bytes.Count(data, []byte("\n"))), "pairs")
-	err = records.ReadPairs(bytes.NewReader(data), a.Key, func(line contract.PairLine) error {
-		key := pair{line.Iteration, line.PromptID, line.Winner, line.Loser}
-		switch {
-		case line.Winner == line.Loser:
-			return fmt.Errorf("sample %s is both winner and loser", line.Winner)
-		case seen[key]:
-			return fmt.Errorf("the pair of %s and %s occurs twice", line.Winner, line.Loser)
-		}
-		seen[key] = true
-		perPrompt[line.PromptID] = true
-		t.Progress.Add(1)
-		return nil
-	})
-	if err != nil {
-		return stage.Errorf(contract.ExitBadInput, "pairs %w", err)
-	}
-	// Not every runtime need know the mark that some editors put at the beginning of a file.
-	copied, err := t.Write(ctx, "pairs.jsonl", bytes.TrimPrefix(data, []byte("\ufeff")))
+	copied, err := t.Write(ctx, "pairs.jsonl", pairs.data)
 	if err != nil {
 		return err
 	}
 	t.Output("pairs", copied)
 	outcome := pairing.NoUsablePrompts
-	if len(seen) > 0 {
+	if len(pairs.seen) > 0 {
 		outcome = pairing.Pairs
 	}
+	prompts := int64(len(pairs.prompts))
 	t.Counts(map[string]int64{
-		"pairs": int64(len(seen)), "prompts": int64(len(perPrompt)), "usablePrompts": int64(len(perPrompt)),
+		"pairs": int64(len(pairs.seen)), "prompts": prompts, "usablePrompts": prompts,
 		"outcome/" + string(outcome): 1,
 	})
 	return nil

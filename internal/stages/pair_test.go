@@ -47,6 +47,59 @@ func TestPair(t *testing.T) {
 	}
 }
 
+// TestPairExtends: pairs of earlier iterations come first, as they are. They count as pairs and prompts,
+// and not as anything of the newest iteration.
+func TestPairExtends(t *testing.T) {
+	w := newWorld(t)
+	// As a person wrote it: with a space, and without a newline at the end.
+	const earlier = `{"promptID":"c","iteration":0,"winner":"x","loser":"y", "winnerScore":0.9,"loserScore":0.2}`
+	spec := pair(w, []contract.ScoreLine{scored("a1", "a", 0.7), scored("a2", "a", 0.4), scored("b1", "b", 0.9)})
+	a := w.put("earlier.jsonl", []byte(earlier))
+	spec.Pair.Extends = &a
+	done := w.done(spec)
+	const formed = `{"promptID":"a","iteration":1,"winner":"a1","loser":"a2","winnerScore":0.7,"loserScore":0.4}`
+	if got := string(w.read(done.Outputs["pairs"])); got != earlier+"\n"+formed+"\n" {
+		t.Errorf("pairs.jsonl holds\n%s", got)
+	}
+	if diff := cmp.Diff(map[string]int64{
+		"pairs": 2, "prompts": 3, "usablePrompts": 2, "winners": 2, "losers": 1, "between": 0, "invalid": 0, "missing": 0,
+		"latest/pairs": 1, "latest/prompts": 2, "latest/usablePrompts": 1, "latest/winners": 2, "latest/losers": 1,
+		"latest/between": 0, "latest/invalid": 0, "latest/missing": 0,
+		"outcome/Pairs": 1,
+	}, done.Counts); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// TestPairRounds: resampling rounds of an iteration are taken together, and may pair with each other.
+func TestPairRounds(t *testing.T) {
+	w := newWorld(t)
+	spec := pair(w, []contract.ScoreLine{scored("a1", "a", 0.9)}, []contract.ScoreLine{scored("a2", "a", 0.4), scored("a3", "a", 0.3)})
+	spec.Pair.Sources[1].Iteration = 1
+	spec.Pair.MaxPairsPerPrompt = 1
+	done := w.done(spec)
+	if got := lines[contract.PairLine](w, done.Outputs["pairs"]); len(got) != 1 || got[0].Winner != "a1" || got[0].Iteration != 1 {
+		t.Errorf("pairs %v", got)
+	}
+	if c := done.Counts; c["latest/winners"] != 1 || c["latest/losers"] != 2 || c["latest/pairs"] != 1 {
+		t.Errorf("counts %v", c)
+	}
+}
+
+// TestPairMargin: scores that differ by the margin as decimals differ enough.
+func TestPairMargin(t *testing.T) {
+	w := newWorld(t)
+	spec := pair(w, []contract.ScoreLine{scored("a1", "a", 0.9), scored("a2", "a", 0.8), scored("a3", "a", 0.2), scored("a4", "a", 0.1)})
+	spec.Pair.MinMargin = "0.7"
+	var got []string
+	for _, p := range lines[contract.PairLine](w, w.done(spec).Outputs["pairs"]) {
+		got = append(got, p.Winner+p.Loser)
+	}
+	if diff := cmp.Diff([]string{"a1a3", "a1a4", "a2a4"}, got); diff != "" {
+		t.Errorf("pairs (-want +got):\n%s", diff)
+	}
+}
+
 // TestManyPairs: pairs are far more than samples; every line read and every pair written is a heartbeat.
 func TestManyPairs(t *testing.T) {
 	const half = 150
@@ -133,7 +186,7 @@ func TestPairRefuses(t *testing.T) {
 			w.fails(contract.Spec{Stage: contract.Pair, Pair: &contract.PairSpec{Import: &a}}, contract.ExitBadInput, c.want)
 		})
 	}
-	scores := []contract.ScoreLine{scored("a1", "a", 0.7)}
+	scores := []contract.ScoreLine{scored("a1", "a", 0.7), scored("a2", "a", 0.2)}
 	for name, c := range map[string]struct {
 		change func(w *world, s *contract.PairSpec)
 		code   contract.ExitCode
@@ -141,11 +194,28 @@ func TestPairRefuses(t *testing.T) {
 	}{
 		"a winner threshold below the loser's": {func(_ *world, s *contract.PairSpec) { s.WinnerThreshold = "0.4" }, contract.ExitBadSpec, "winner"},
 		"a threshold with an exponent":         {func(_ *world, s *contract.PairSpec) { s.WinnerThreshold = "7e-1" }, contract.ExitBadSpec, "winnerThreshold"},
-		"an iteration twice":                   {func(_ *world, s *contract.PairSpec) { s.Sources = append(s.Sources, s.Sources[0]) }, contract.ExitBadInput, "twice"},
+		"the same scores twice":                {func(_ *world, s *contract.PairSpec) { s.Sources = append(s.Sources, s.Sources[0]) }, contract.ExitBadInput, "sample a1 occurs twice in iteration 1"},
+		"a margin with an exponent":            {func(_ *world, s *contract.PairSpec) { s.MinMargin = "1e-1" }, contract.ExitBadSpec, "minMargin"},
+		"fewer than no pairs":                  {func(_ *world, s *contract.PairSpec) { s.MaxPairsPerPrompt = -1 }, contract.ExitBadSpec, "maxPairsPerPrompt"},
 		"scores with another digest":           {func(_ *world, s *contract.PairSpec) { s.Sources[0].Scores.Digest = contract.Digest(nil) }, contract.ExitBadInput, changed},
 		"a sample twice": {func(w *world, s *contract.PairSpec) {
 			s.Sources[0].Scores = putLines(w, "x.jsonl", scored("a1", "a", 0.7), scored("a1", "a", 0.2))
 		}, contract.ExitBadInput, "x.jsonl:2: sample a1 occurs twice"},
+		"earlier pairs with another digest": {func(w *world, s *contract.PairSpec) {
+			s.Extends = &contract.Artifact{Key: w.put("mine.jsonl", []byte(good)).Key, Digest: contract.Digest(nil)}
+		}, contract.ExitBadInput, changed},
+		"earlier pairs that are damaged": {func(w *world, s *contract.PairSpec) {
+			a := w.put("mine.jsonl", []byte(good+good))
+			s.Extends = &a
+		}, contract.ExitBadInput, "mine.jsonl:2: the pair of x and y occurs twice"},
+		"an earlier pair formed again": {func(w *world, s *contract.PairSpec) {
+			a := putLines(w, "mine.jsonl", contract.PairLine{PromptID: "a", Iteration: 1, Winner: "a1", Loser: "a2", WinnerScore: 0.7, LoserScore: 0.2})
+			s.Extends = &a
+		}, contract.ExitBadInput, "pair.extends mine.jsonl: the pair of a1 and a2 of iteration 1 is in it already"},
+		"an import that extends": {func(w *world, s *contract.PairSpec) {
+			a := w.put("mine.jsonl", []byte(good))
+			s.Sources, s.Import, s.Extends = nil, &a, &a
+		}, contract.ExitBadSpec, "extends"},
 		"scores that are none": {func(w *world, s *contract.PairSpec) { s.Sources[0].Scores = w.put("x.jsonl", []byte("{}")) }, contract.ExitBadInput, "x.jsonl:1"},
 	} {
 		t.Run(name, func(t *testing.T) {

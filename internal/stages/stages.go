@@ -1,11 +1,13 @@
-// Package stages holds the CPU stages of the operator's own image: prepare, score and pair. They are
-// thin: what they compute is in internal/prompts, scoring and pairing, what they promise in docs/contract.md.
+// Package stages holds the CPU stages of the operator's own image: prepare, score, pair, compare and
+// lineage. They are thin: what they compute is in internal/prompts, scoring, pairing, compare and lineage,
+// what they promise in docs/contract.md.
 package stages
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/spatialalign/operator/internal/contract"
@@ -21,6 +23,8 @@ func All() map[contract.Stage]stage.Func {
 		contract.Prepare: Prepare,
 		contract.Score:   Score,
 		contract.Pair:    Pair,
+		contract.Compare: Compare,
+		contract.Lineage: Lineage,
 	}
 }
 
@@ -72,11 +76,16 @@ func readIndex(ctx context.Context, t *stage.Task, a contract.Artifact, known ma
 // writeLines stores values as JSONL, encoding them as the store takes them, and names the file as an
 // output.
 func writeLines[T any](ctx context.Context, t *stage.Task, output, file string, lines iter.Seq[T]) error {
+	return writeBehind(ctx, t, output, file, nil, lines)
+}
+
+// writeBehind does what writeLines does, behind lines that are encoded already.
+func writeBehind[T any](ctx context.Context, t *stage.Task, output, file string, first []byte, lines iter.Seq[T]) error {
 	next, stop := iter.Pull(lines)
 	defer stop()
 	r := &lineReader[T]{next: next, progress: t.Progress}
 	r.encoder = jsonl.NewEncoder[T](&r.ready)
-	a, err := t.WriteFrom(ctx, file, r)
+	a, err := t.WriteFrom(ctx, file, io.MultiReader(bytes.NewReader(first), r))
 	if err != nil {
 		return err
 	}
