@@ -37,7 +37,7 @@ artifact="_ \"$module/internal/artifact\""
 stage="_ \"$module/internal/stage\""
 controllers="_ \"$module/controllers\""
 
-for core in internal/dsr internal/pairing internal/contract; do
+for core in internal/dsr internal/pairing internal/compare internal/contract; do
   add $core/outside.go depguard '_ "sigs.k8s.io/yaml"' ''
   add $core/ours.go depguard "$artifact" ''
   add $core/standard.go - '"math"' 'var _ = math.Pi'
