@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		Detector:         about.Detector,
 		SamplingSteps:    2,
 		Training: contract.Training{
-			Steps: 6, PairsPerStep: 2, LearningRate: "0.001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 2, LoRAAlpha: 2,
+			Steps: 6, ScheduleSteps: 8, WarmupSteps: 1, CheckpointEverySteps: 2, PairsPerStep: 2, LearningRate: "0.001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 2, LoRAAlpha: 2,
 		},
 		Prompts:      lines,
 		Slowly:       []string{stages.EnvPace + "=200"},

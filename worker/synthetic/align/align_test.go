@@ -77,26 +77,46 @@ func TestObjectiveGradient(t *testing.T) {
 	})
 }
 
-// fixture is a training of small random latents.
+// options of a training of 20 steps.
+func options(pairsPerStep int) Options {
+	return Options{Seed: 5, Iteration: 2, Steps: 20, WarmupSteps: 2, ScheduleSteps: 20, PairsPerStep: pairsPerStep, Rate: 1e-2, Objective: ZODPO(1, 0.5, 5)}
+}
+
+// fixture is a training of small random latents against the base model.
 func fixture(t testing.TB, pairsPerStep int) (*Trainer, *model.Adapter) {
+	t.Helper()
+	adapter := model.NewAdapter(words, 4, 4)
+	adapter.Randomize(1)
+	return prepare(t, adapter, nil, options(pairsPerStep)), adapter
+}
+
+// prepare a training of an adapter against a reference.
+func prepare(t testing.TB, adapter, reference *model.Adapter, o Options) *Trainer {
 	t.Helper()
 	weights := model.NewWeights(words)
 	for i, s := range weights.Slices() {
 		copy(s, normals(len(s), 1, uint64(i)))
 		nn.Scale([][]float32{s}, 0.1)
 	}
-	adapter := model.NewAdapter(words, 4, 4)
-	adapter.Randomize(1)
 	var pairs []Pair
 	for i := range 12 {
 		pairs = append(pairs, Pair{Origin: pairing.Origin{PromptID: fmt.Sprint("p", i%3), Iteration: 1 + i%2},
 			Text: model.Text{i % 2, 2 + i%2, 4 + i%3, 7 + i%3}, Winner: normals(scene.LatentSize, 2, uint64(i)), Loser: normals(scene.LatentSize, 3, uint64(i))})
 	}
-	trainer, err := New(weights, adapter, pairs, Options{Seed: 5, Iteration: 2, Steps: 20, PairsPerStep: pairsPerStep, Rate: 1e-2, Objective: ZODPO(1, 0.5, 5)})
+	trainer, err := New(weights, adapter, reference, pairs, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return trainer, adapter
+	return trainer
+}
+
+func clone(a *model.Adapter) *model.Adapter {
+	c := model.NewAdapter(words, a.Rank, a.Alpha)
+	from := a.Slices()
+	for i, to := range c.Slices() {
+		copy(to, from[i])
+	}
+	return c
 }
 
 func train(t *testing.T, trainer *Trainer, until int) (history []Stats) {
@@ -177,6 +197,78 @@ func TestWrongCheckpointsAreRefused(t *testing.T) {
 	}
 }
 
+// A training that stops before its schedule ends is the first part of the one that goes to the end.
+func TestATrainingMayStopBeforeItsSchedule(t *testing.T) {
+	through, want := fixture(t, 8)
+	train(t, through, 12)
+	got := model.NewAdapter(words, 4, 4)
+	got.Randomize(1)
+	short := options(8)
+	short.Steps = 12
+	train(t, prepare(t, got, nil, short), 12)
+	if !equal(got, want) {
+		t.Error("adapters differ")
+	}
+}
+
+// The first step has rate 0 with a warm-up, and the peak without one.
+func TestTheFirstStepOfAWarmupMovesNothing(t *testing.T) {
+	for warmup, still := range map[int]bool{0: false, 1: true, 20: true} {
+		adapter := model.NewAdapter(words, 4, 4)
+		adapter.Randomize(1)
+		before := clone(adapter)
+		o := options(8)
+		o.WarmupSteps = warmup
+		train(t, prepare(t, adapter, nil, o), 1)
+		if equal(adapter, before) != still {
+			t.Errorf("with a warm-up of %d steps the first one leaves the adapter as it was: %v, want %v", warmup, !still, still)
+		}
+	}
+}
+
+// With the adapter that it starts from as its reference, the policy has not moved: no advantage, no regularizer.
+// From there on it is held to that adapter, and not to the base model, from which it drifts further.
+func TestTheReferenceMayBeAnAdapter(t *testing.T) {
+	first, start := fixture(t, 8)
+	train(t, first, 20)
+	kept := clone(start)
+
+	toStart, toBase := clone(start), clone(start)
+	previous := train(t, prepare(t, toStart, start, options(8)), 20)
+	base := train(t, prepare(t, toBase, nil, options(8)), 20)
+	if s := previous[0]; s.Regularizer != 0 || s.Margin != 0 || s.Loss != math.Log(2) {
+		t.Errorf("against its own start the first step has %+v", s.Terms)
+	}
+	if s := base[0]; !(s.Regularizer > 0) {
+		t.Errorf("against the base the first step has %+v", s.Terms)
+	}
+	if !equal(start, kept) {
+		t.Error("the training changed its reference")
+	}
+	drift := func(a *model.Adapter) float64 {
+		return train(t, prepare(t, clone(a), nil, options(80)), 1)[0].Regularizer
+	}
+	if toBase, toStart := drift(toBase), drift(toStart); toStart <= toBase {
+		t.Errorf("drift from the base is %.4f against the start, %.4f against the base", toStart, toBase)
+	}
+}
+
+// Against a reference of another rank, which has no effect, a training has the bits of one against the base.
+func TestTheReferenceMayHaveAnotherRank(t *testing.T) {
+	without, want := fixture(t, 8)
+	train(t, without, 5)
+	for _, rank := range []int{1, 16} {
+		reference := model.NewAdapter(words, rank, 1)
+		reference.Randomize(3) // B is zero
+		got := model.NewAdapter(words, 4, 4)
+		got.Randomize(1)
+		train(t, prepare(t, got, reference, options(8)), 5)
+		if !equal(got, want) {
+			t.Errorf("rank %d: adapters differ", rank)
+		}
+	}
+}
+
 func TestDivergenceIsNoticed(t *testing.T) {
 	trainer, adapter := fixture(t, 8)
 	for i := range trainer.pairs {
@@ -199,11 +291,14 @@ func TestOptionsAreChecked(t *testing.T) {
 		o     Options
 		want  string
 	}{
-		"no pairs":          {nil, Options{Steps: 1, PairsPerStep: 1}, "at least one pair"},
-		"no steps":          {[]Pair{pair}, Options{PairsPerStep: 1}, "at least one step"},
-		"no pairs per step": {[]Pair{pair}, Options{Steps: 1}, "at least one step"},
+		"no pairs":             {nil, Options{Steps: 1, ScheduleSteps: 1, PairsPerStep: 1}, "at least one pair"},
+		"no steps":             {[]Pair{pair}, Options{PairsPerStep: 1}, "at least one step"},
+		"no pairs per step":    {[]Pair{pair}, Options{Steps: 1, ScheduleSteps: 1}, "at least one step"},
+		"a schedule too short": {[]Pair{pair}, Options{Steps: 2, ScheduleSteps: 1, PairsPerStep: 1}, "does not fit"},
+		"endless warm-up":      {[]Pair{pair}, Options{Steps: 1, ScheduleSteps: 1, WarmupSteps: 2, PairsPerStep: 1}, "does not fit"},
+		"negative warm-up":     {[]Pair{pair}, Options{Steps: 1, ScheduleSteps: 1, WarmupSteps: -1, PairsPerStep: 1}, "does not fit"},
 	} {
-		if _, err := New(weights, adapter, c.pairs, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := New(weights, adapter, nil, c.pairs, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one about %q", name, err, c.want)
 		}
 	}

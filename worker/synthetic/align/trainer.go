@@ -32,10 +32,11 @@ type Options struct {
 	Iteration int
 	// Steps of the optimizer, PairsPerStep each.
 	Steps, PairsPerStep int
-	// Rate is Adam's peak learning rate: linear warm-up over min(300, Steps/10) steps, then a half
-	// cosine down to a tenth.
-	Rate      float64
-	Objective Objective
+	// Rate is Adam's peak learning rate: a linear warm-up from 0 over WarmupSteps (0: none), then a half cosine
+	// down to a tenth, which ends at ScheduleSteps (at least Steps: the training may stop before).
+	Rate                       float64
+	WarmupSteps, ScheduleSteps int
+	Objective                  Objective
 }
 
 // Stats of one step; GradNorm is before clipping to 1.
@@ -49,24 +50,28 @@ type Stats struct {
 // so that the result does not depend on the number of processors.
 const chunkPairs = nn.MaxRows / 2
 
-// Trainer trains an adapter; the reference is the base model, the same weights without it.
+// Trainer trains an adapter; the reference is the same weights with the reference adapter, or without any.
 type Trainer struct {
-	base    *model.Weights
-	adapter *model.Adapter
-	adam    *nn.Adam
-	pairs   []Pair
-	drawer  *pairing.Drawer
-	options Options
-	chunks  []*chunk
+	base               *model.Weights
+	adapter, reference *model.Adapter
+	adam               *nn.Adam
+	pairs              []Pair
+	drawer             *pairing.Drawer
+	options            Options
+	chunks             []*chunk
 }
 
-// New prepares a training that starts from the adapter and changes it in place.
-func New(base *model.Weights, adapter *model.Adapter, pairs []Pair, o Options) (*Trainer, error) {
+// New prepares a training that starts from the adapter and changes it in place. The reference, of any rank, is
+// only read; nil is the base model alone.
+func New(base *model.Weights, adapter, reference *model.Adapter, pairs []Pair, o Options) (*Trainer, error) {
 	if len(pairs) == 0 {
 		return nil, errors.New("training needs at least one pair")
 	}
 	if o.Steps < 1 || o.PairsPerStep < 1 {
 		return nil, fmt.Errorf("training needs at least one step and one pair per step, not %d and %d", o.Steps, o.PairsPerStep)
+	}
+	if o.WarmupSteps < 0 || o.WarmupSteps > o.ScheduleSteps || o.ScheduleSteps < o.Steps {
+		return nil, fmt.Errorf("a schedule of %d steps with %d of warm-up does not fit a training of %d steps", o.ScheduleSteps, o.WarmupSteps, o.Steps)
 	}
 	origins := make([]pairing.Origin, len(pairs))
 	for i := range pairs {
@@ -76,10 +81,14 @@ func New(base *model.Weights, adapter *model.Adapter, pairs []Pair, o Options) (
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{base: base, adapter: adapter, adam: nn.NewAdam(model.Size(adapter.Slices())),
+	rank := adapter.Rank
+	if reference != nil {
+		rank = max(rank, reference.Rank)
+	}
+	t := &Trainer{base: base, adapter: adapter, reference: reference, adam: nn.NewAdam(model.Size(adapter.Slices())),
 		pairs: pairs, drawer: drawer, options: o}
 	for first := 0; first < o.PairsPerStep; first += chunkPairs {
-		t.chunks = append(t.chunks, newChunk(base.Text1.In, adapter, min(chunkPairs, o.PairsPerStep-first)))
+		t.chunks = append(t.chunks, newChunk(base.Text1.In, rank, adapter, min(chunkPairs, o.PairsPerStep-first)))
 	}
 	return t, nil
 }
@@ -116,8 +125,8 @@ func (t *Trainer) Step() (Stats, error) {
 	if stats.GradNorm > 1 {
 		nn.Scale(total, float32(1/stats.GradNorm))
 	}
-	warmup := min(300, t.options.Steps/10)
-	t.adam.Update(t.adapter.Slices(), total, nn.Cosine(t.options.Rate, step, warmup, t.options.Steps))
+	rate := nn.Cosine(t.options.Rate, step, t.options.WarmupSteps, t.options.ScheduleSteps)
+	t.adam.Update(t.adapter.Slices(), total, rate)
 	return stats, nil
 }
 
@@ -129,7 +138,7 @@ func (t *Trainer) compute(step int) {
 		wait.Go(func() {
 			for i := w; i < len(t.chunks); i += workers {
 				t.fill(t.chunks[i], step*t.options.PairsPerStep+i*chunkPairs)
-				t.chunks[i].compute(t.base, t.adapter, t.options.Objective)
+				t.chunks[i].compute(t.base, t.adapter, t.reference, t.options.Objective)
 			}
 		})
 	}
@@ -159,9 +168,10 @@ type chunk struct {
 	sum                   Terms // over the pairs
 }
 
-func newChunk(words int, adapter *model.Adapter, pairs int) *chunk {
+// newChunk holds passes with adapters of at most the given rank.
+func newChunk(words, rank int, adapter *model.Adapter, pairs int) *chunk {
 	size := 2 * pairs * scene.LatentSize
-	c := &chunk{pairs: pairs, pass: model.NewPass(words, adapter.Rank), gradient: model.NewAdapter(words, adapter.Rank, adapter.Alpha),
+	c := &chunk{pairs: pairs, pass: model.NewPass(words, rank), gradient: model.NewAdapter(words, adapter.Rank, adapter.Alpha),
 		target: make([]float32, size), reference: make([]float32, size), dV: make([]float32, size)}
 	c.pass.Rows = 2 * pairs
 	return c
@@ -178,11 +188,11 @@ func (c *chunk) noise(row int, text model.Text, sigma float32, latent []float32,
 	}
 }
 
-func (c *chunk) compute(base *model.Weights, adapter *model.Adapter, objective Objective) {
+func (c *chunk) compute(base *model.Weights, adapter, reference *model.Adapter, objective Objective) {
 	for _, g := range c.gradient.Slices() {
 		clear(g)
 	}
-	base.Forward(c.pass, nil)
+	base.Forward(c.pass, reference)
 	copy(c.reference, c.pass.V)
 	base.Forward(c.pass, adapter)
 	c.sum = Terms{}

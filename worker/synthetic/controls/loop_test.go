@@ -158,8 +158,9 @@ func (w *world) adapt(t *testing.T, e experiment, iteration int, pairs []align.P
 		}
 	}
 	steps := cmp.Or(e.steps, trainingSteps)
-	trainer, err := align.New(w.base.Weights, adapter, pairs, align.Options{Seed: e.seed, Iteration: iteration,
-		Steps: steps, PairsPerStep: pairsPerStep, Rate: learningRate, Objective: e.objective})
+	trainer, err := align.New(w.base.Weights, adapter, nil, pairs, align.Options{Seed: e.seed, Iteration: iteration,
+		Steps: steps, PairsPerStep: pairsPerStep, Rate: learningRate, WarmupSteps: steps / 10, ScheduleSteps: steps,
+		Objective: e.objective})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func (w *world) generate(t *testing.T, lines []contract.PromptLine, seeds contra
 
 // score goes through the stored video: rendered, written as GIF, read again, detected, scored.
 func score(t *testing.T, scorer *scoring.Scorer, prompt contract.PromptLine, latent []float32) contract.ScoreLine {
-	data, err := video.Encode(scene.Render(scene.Decode(latent)))
+	data, err := video.Encode(scene.Render(scene.Decode(latent), scene.OwnSize))
 	if err != nil {
 		t.Error(err)
 		return contract.ScoreLine{}

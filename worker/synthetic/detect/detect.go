@@ -30,8 +30,9 @@ func Identity() contract.Detector {
 // The method's rules, in frames.
 const (
 	maxRedundant = 16 // more redundant frames than that make a sample INVALID
-	minValid     = 20 // fewer valid frames than that do
-	stableRun    = 4  // and so does no run of that many valid frames
+	// MinValid is how many valid frames a sample needs; shorter videos are always INVALID.
+	MinValid  = 20
+	stableRun = 4 // without a run of that many valid frames a sample is INVALID
 )
 
 const (
@@ -72,7 +73,7 @@ func Track(frames []*image.Paletted, subject, object scene.RGB) Tracks {
 	switch {
 	case redundant > maxRedundant:
 		tracks.Reason = contract.ReasonTooManyRedundantFrames
-	case valid < minValid:
+	case valid < MinValid:
 		tracks.Reason = contract.ReasonTooFewValidFrames
 	case longest < stableRun:
 		tracks.Reason = contract.ReasonNoStableRun

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"image"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -32,7 +33,7 @@ func paint(frame *image.Paletted, c scene.RGB, boxes ...[4]int) {
 	}
 }
 
-func blank() *image.Paletted { return scene.Render(&[scene.KeyFrames]scene.Key{})[0] }
+func blank() *image.Paletted { return scene.Render(&[scene.KeyFrames]scene.Key{}, scene.OwnSize)[0] }
 
 // The kinds of frame that the rules know.
 func valid() *image.Paletted {
@@ -135,6 +136,41 @@ func TestEveryWordIsFound(t *testing.T) {
 			t.Errorf("%s is at %v", object.Word, got.Object)
 		}
 	})
+}
+
+// Every word is found at any size from half the runtime's own, where it stands.
+func TestEveryWordIsFoundAtAnySize(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := scene.Size{Frames: 2, Width: rapid.IntRange(32, 300).Draw(t, "width"), Height: rapid.IntRange(24, 300).Draw(t, "height")}
+		subject, object := rapid.SampledFrom(scene.Subjects).Draw(t, "subject"), rapid.SampledFrom(scene.Objects).Draw(t, "object")
+		var keys [scene.KeyFrames]scene.Key
+		for k := range keys {
+			keys[k] = scene.Key{Subject: sprite(subject, 12), Object: sprite(object, 46)}
+		}
+		got := Track(scene.Render(&keys, size), subject.Color, object.Color).Frames[0]
+		near(t, "subject "+subject.Word, got.Subject, keys[0].Subject, size)
+		near(t, "object "+object.Word, got.Object, keys[0].Object, size)
+	})
+}
+
+// sprite of a word that stands at x.
+func sprite(look scene.Look, x float32) scene.Sprite {
+	return scene.Sprite{X: x, Y: 30, Width: look.Width, Height: look.Height,
+		R: float32(look.Color.R) / 255, G: float32(look.Color.G) / 255, B: float32(look.Color.B) / 255}
+}
+
+// near wants a box within three pixels, or units, of where a sprite is: at small sizes the eye takes its row away.
+func near(t *rapid.T, what string, got *contract.Box, s scene.Sprite, size scene.Size) {
+	if got == nil {
+		t.Fatalf("%s is not found at %d x %d", what, size.Width, size.Height)
+	}
+	scaleX, scaleY := float64(size.Width)/scene.WorldWidth, float64(size.Height)/scene.WorldHeight
+	want := contract.Box{scaleX * float64(s.X-s.Width/2), scaleY * float64(s.Y-s.Height/2), scaleX*float64(s.X+s.Width/2) - 1, scaleY*float64(s.Y+s.Height/2) - 1}
+	for i, scale := range []float64{scaleX, scaleY, scaleX, scaleY} {
+		if math.Abs(got[i]-want[i]) > 3*max(1, scale) {
+			t.Fatalf("%s is at %v, want about %v, at %d x %d", what, *got, want, size.Width, size.Height)
+		}
+	}
 }
 
 // What is drawn here and kept by others: a change voids tracks and must come with a new revision.

@@ -50,8 +50,8 @@ func Scale(grads [][]float32, by float32) {
 	}
 }
 
-// Cosine is the learning rate of step (from 0) out of steps: linear warm-up that starts at 0, then
-// a half cosine from peak down to a tenth of it at the end.
+// Cosine is the learning rate of step (from 0) out of steps: linear warm-up (0: none) that starts at 0, then
+// a half cosine from peak down to a tenth of it at the end, where it stays.
 func Cosine(peak float64, step, warmup, steps int) float64 {
 	if step < warmup {
 		return peak * float64(step) / float64(warmup)

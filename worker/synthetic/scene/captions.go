@@ -110,7 +110,7 @@ func away(from point, objectX float32, source *draw.Source) point {
 	if from.x < objectX {
 		step = -step
 	}
-	return point{max(4, min(FrameWidth-4, from.x+step)), from.y}
+	return point{max(4, min(WorldWidth-4, from.x+step)), from.y}
 }
 
 func look(l Look) Sprite {

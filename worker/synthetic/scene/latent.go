@@ -1,10 +1,9 @@
 package scene
 
-// The size of a video and of its latent.
+// The size of the world, in units, and of a latent.
 const (
-	Frames      = 24
-	FrameWidth  = 64
-	FrameHeight = 48
+	WorldWidth  = 64
+	WorldHeight = 48
 
 	KeyFrames  = 8
 	Channels   = 7 // of a sprite in a key frame: centre x and y, width, height, red, green, blue
@@ -12,7 +11,14 @@ const (
 	LatentSize = KeyFrames * keySize
 )
 
-// Sprite is what one role looks like in a frame. Pixels; colours in 0..1.
+// Size of a video: its frames, at least 2, and their pixels, at least 1 each way. The world is stretched
+// over the pixels and the key frames over the frames, so that the same latent tells the same story at any size.
+type Size struct{ Frames, Width, Height int }
+
+// OwnSize is the runtime's own: a pixel for each unit of the world.
+var OwnSize = Size{Frames: 24, Width: WorldWidth, Height: WorldHeight}
+
+// Sprite is what one role looks like in a frame. Units of the world; colours in 0..1.
 type Sprite struct {
 	X, Y, Width, Height float32 // centre and size
 	R, G, B             float32
@@ -46,9 +52,9 @@ func Decode(latent []float32) *[KeyFrames]Key {
 	return &keys
 }
 
-// At interpolates frame f of Frames.
-func At(keys *[KeyFrames]Key, f int) Key {
-	t := float32(f) * (KeyFrames - 1) / (Frames - 1)
+// At interpolates frame f (from 0) of so many frames, at least 2.
+func At(keys *[KeyFrames]Key, f, frames int) Key {
+	t := float32(f) * (KeyFrames - 1) / float32(frames-1)
 	k := min(int(t), KeyFrames-2)
 	t -= float32(k)
 	return Key{between(keys[k].Subject, keys[k+1].Subject, t), between(keys[k].Object, keys[k+1].Object, t)}

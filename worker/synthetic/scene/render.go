@@ -30,14 +30,14 @@ var Palette = func() color.Palette {
 
 func level(i int) uint8 { return uint8((i*255 + levels/2) / (levels - 1)) }
 
-// Render draws the frames of a video. What comes later covers what came earlier: backdrop, subject,
+// Render draws the frames of a video of a size. What comes later covers what came earlier: backdrop, subject,
 // object; so a subject that passes behind the object is hidden, partly or wholly.
-func Render(keys *[KeyFrames]Key) []*image.Paletted {
-	frames := make([]*image.Paletted, Frames)
+func Render(keys *[KeyFrames]Key, size Size) []*image.Paletted {
+	frames := make([]*image.Paletted, size.Frames)
 	for f := range frames {
-		img := image.NewPaletted(image.Rect(0, 0, FrameWidth, FrameHeight), Palette)
+		img := image.NewPaletted(image.Rect(0, 0, size.Width, size.Height), Palette)
 		drawBackdrop(img)
-		key := At(keys, f)
+		key := At(keys, f, size.Frames)
 		drawSprite(img, key.Subject, animalShape)
 		drawSprite(img, key.Object, objectShape)
 		frames[f] = img
@@ -47,12 +47,14 @@ func Render(keys *[KeyFrames]Key) []*image.Paletted {
 
 func drawBackdrop(img *image.Paletted) {
 	const horizon = 34
-	for y := range FrameHeight {
-		index := uint8(sky + min(2, y/12))
-		if y >= horizon {
-			index = uint8(meadow + min(2, (y-horizon)/5))
+	width, height := img.Rect.Dx(), img.Rect.Dy()
+	for y := range height {
+		altitude := y * WorldHeight / height
+		index := uint8(sky + min(2, altitude/12))
+		if altitude >= horizon {
+			index = uint8(meadow + min(2, (altitude-horizon)/5))
 		}
-		row := img.Pix[y*img.Stride : y*img.Stride+FrameWidth]
+		row := img.Pix[y*img.Stride : y*img.Stride+width]
 		for x := range row {
 			row[x] = index
 		}
@@ -70,13 +72,14 @@ const (
 	detail
 )
 
-// drawSprite fills the box of a sprite; one that is thinner than a pixel, or not finite, is not there.
+// drawSprite fills the box of a sprite; one that is thinner than a unit of the world, or not finite, is not there.
 func drawSprite(img *image.Paletted, s Sprite, at shape) {
-	left, right := edges(s.X, s.Width)
-	top, bottom := edges(s.Y, s.Height)
+	width, height := img.Rect.Dx(), img.Rect.Dy()
+	left, right := edges(s.X, s.Width, float32(width)/WorldWidth)
+	top, bottom := edges(s.Y, s.Height, float32(height)/WorldHeight)
 	index := paletteIndex(s)
-	for y := max(0, top); y < min(FrameHeight, bottom); y++ {
-		for x := max(0, left); x < min(FrameWidth, right); x++ {
+	for y := max(0, top); y < min(height, bottom); y++ {
+		for x := max(0, left); x < min(width, right); x++ {
 			u := (float32(x-left) + 0.5) / float32(right-left)
 			v := (float32(y-top) + 0.5) / float32(bottom-top)
 			switch at(u, v) {
@@ -89,13 +92,14 @@ func drawSprite(img *image.Paletted, s Sprite, at shape) {
 	}
 }
 
-// edges of an extent in whole pixels, the second exclusive. Bounded, so that wild latents cost nothing.
-func edges(centre, size float32) (int, int) {
+// edges of an extent in whole pixels, of which scale make a unit; the second is exclusive. Bounded, so that
+// wild latents cost nothing.
+func edges(centre, size, scale float32) (int, int) {
 	if !(size >= 1 && size < 1000 && centre > -1000 && centre < 1000) {
 		return 0, 0
 	}
-	first := int(math.Round(float64(centre - size/2)))
-	return first, first + int(math.Round(float64(size)))
+	first := int(math.Round(float64((centre - size/2) * scale)))
+	return first, first + int(math.Round(float64(size*scale)))
 }
 
 func paletteIndex(s Sprite) uint8 {

@@ -2,7 +2,7 @@
 // of a video, the captioned videos that the base model is pre-trained on, and the renderer.
 package scene
 
-// A Look is what a word looks like: its colour and its usual size in pixels.
+// A Look is what a word looks like: its colour and its usual size in units of the world.
 type Look struct {
 	Word          string
 	Color         RGB

@@ -13,6 +13,7 @@ import (
 	"github.com/spatialalign/operator/internal/stage"
 	"github.com/spatialalign/operator/worker/synthetic/base"
 	"github.com/spatialalign/operator/worker/synthetic/model"
+	"github.com/spatialalign/operator/worker/synthetic/video"
 )
 
 // Bounds on inputs, in bytes.
@@ -21,7 +22,7 @@ const (
 	maxIndex   = 256 << 20
 	maxPairs   = 256 << 20
 	maxAdapter = 64 << 20
-	maxVideo   = 256 << 10
+	maxVideo   = video.MaxBytes
 	maxLatent  = 64 << 10
 )
 

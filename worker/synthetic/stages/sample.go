@@ -24,6 +24,7 @@ const sampleBatch = 64
 type sampler struct {
 	*stage.Task
 	spec    *contract.SampleSpec
+	size    scene.Size
 	base    *base.Model
 	adapter *model.Adapter
 	pace    Pacer
@@ -31,7 +32,7 @@ type sampler struct {
 	sidecars map[string]*contract.Sidecar
 }
 
-// missing is a sample to make. Damaged ones have a sidecar whose files are not what it says.
+// missing is a sample to make. Damaged ones have a sidecar whose files are not what it says, or no longer there.
 type missing struct {
 	item
 	damaged bool
@@ -41,7 +42,13 @@ type missing struct {
 // committed so far stay: the next attempt skips them.
 func sample(ctx context.Context, t *stage.Task, pace Pacer) error {
 	s := sampler{Task: t, spec: t.Spec.Sample, pace: pace, sidecars: map[string]*contract.Sidecar{}}
+	if err := checkGuidance(s.spec.Sampling); err != nil {
+		return err
+	}
 	var err error
+	if s.size, err = videoSize(s.spec.Sampling); err != nil {
+		return err
+	}
 	if s.base, err = loadBase(s.spec.Sampling.Model, s.spec.Sampling.NumericsRevision); err != nil {
 		return err
 	}
@@ -95,7 +102,7 @@ func (s *sampler) findMissing(ctx context.Context, items []item) ([]missing, err
 			return nil, stage.Errorf(contract.ExitBadInput, "%s: sample %s of prompt %q, seed %d is not the %s that the spec's sampling makes", s.spec.Index.Key, it.SampleID, it.PromptID, it.Seed, want)
 		}
 		switch complete, err := s.complete(ctx, it.IndexLine); {
-		case artifact.IsCorrupt(err):
+		case artifact.IsCorrupt(err), artifact.IsMissing(err):
 			s.Log.Warn("sample is damaged and made again", "sample", it.SampleID, "error", err.Error())
 			todo = append(todo, missing{it, true})
 		case err != nil:
@@ -109,7 +116,8 @@ func (s *sampler) findMissing(ctx context.Context, items []item) ([]missing, err
 	return todo, nil
 }
 
-// complete reports whether a sample is there with all that the spec wants.
+// complete reports whether a sample is there with all that the spec wants. The error tells one whose sidecar or
+// files are damaged, or whose files are lost.
 func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, error) {
 	sidecar, err := stage.ResolveSample(ctx, s.Store, line)
 	if artifact.IsMissing(err) {
@@ -118,14 +126,15 @@ func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, 
 	if err != nil {
 		return false, err
 	}
-	if err := s.Store.Verify(ctx, sidecar.Video); err != nil {
-		return false, err
-	}
+	files := []contract.File{sidecar.Video}
 	if s.spec.KeepLatents {
 		if sidecar.Latent == nil {
 			return false, nil
 		}
-		if err := s.Store.Verify(ctx, *sidecar.Latent); err != nil {
+		files = append(files, *sidecar.Latent)
+	}
+	for _, file := range files {
+		if err := s.Store.Verify(ctx, file); err != nil {
 			return false, err
 		}
 	}
@@ -155,13 +164,13 @@ func (s *sampler) make(ctx context.Context, batch []missing) error {
 
 // store writes the files of a sample, then its sidecar.
 func (s *sampler) store(ctx context.Context, m missing, latent []float32) error {
-	data, err := video.Encode(scene.Render(scene.Decode(latent)))
+	data, err := video.Encode(scene.Render(scene.Decode(latent), s.size))
 	if err != nil {
 		return err
 	}
 	sidecar := &contract.Sidecar{
 		SampleID: m.SampleID, PromptID: m.PromptID, Seed: m.Seed, Sampling: s.spec.Sampling,
-		Width: scene.FrameWidth, Height: scene.FrameHeight, FrameCount: scene.Frames,
+		Width: s.size.Width, Height: s.size.Height, FrameCount: s.size.Frames,
 		Provenance: map[string]string{"runtime": "synthetic " + s.Version, "architecture": runtime.GOARCH},
 	}
 	if sidecar.Video, err = s.write(ctx, m, "video.gif", data); err != nil {

@@ -164,7 +164,7 @@ func (w *world) trainSpec() *contract.Spec {
 	return &contract.Spec{ContractVersion: contract.Version, Stage: contract.Train, Output: "run/train",
 		Train: &contract.TrainSpec{Prompts: w.promptsAt, Pairs: writeLines(w, "pairs.jsonl", pairs),
 			Model: w.info.Model, NumericsRevision: w.info.NumericsRevision, Seed: 1, Iteration: 1,
-			Training: contract.Training{Steps: 30, PairsPerStep: 8, LearningRate: "0.002", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 8, LoRAAlpha: 8}}}
+			Training: contract.Training{Steps: 30, ScheduleSteps: 30, WarmupSteps: 3, CheckpointEverySteps: 10, PairsPerStep: 8, LearningRate: "0.002", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 8, LoRAAlpha: 8}}}
 }
 
 func TestAnInterruptedTrainingEndsWithTheSameBits(t *testing.T) {

@@ -3,7 +3,6 @@ package stages
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spatialalign/operator/internal/artifact"
@@ -15,9 +14,6 @@ import (
 	"github.com/spatialalign/operator/worker/synthetic/scene"
 	"github.com/spatialalign/operator/worker/synthetic/video"
 )
-
-// maxTracks bounds the stored tracks of one video, in bytes.
-const maxTracks = 4 << 20
 
 // tracker works on the videos of one shard.
 type tracker struct {
@@ -80,18 +76,21 @@ func track(ctx context.Context, t *stage.Task, pace Pacer) error {
 
 // line gives the tracks of one sample, and whether they were there already.
 func (s *tracker) line(ctx context.Context, it item) (*contract.TrackLine, bool, error) {
-	tracks := &contract.TrackLine{Status: contract.StatusInvalid, Reason: contract.ReasonNoVideo, Frames: []contract.TrackFrame{}}
+	var tracks *contract.TrackLine
 	reused := false
 	where, err := stage.ResolveVideo(ctx, s.Store, it.IndexLine)
 	if err == nil {
 		tracks, reused, err = s.tracks(ctx, it, where)
 	}
-	if err != nil && !artifact.IsMissing(err) {
-		return nil, false, err
-	}
-	if err != nil {
+	switch missing := artifact.IsMissing(err); {
+	case err == nil:
+	case s.spec.RequireVideos && (missing || artifact.IsCorrupt(err)):
+		return nil, false, stage.Errorf(contract.ExitBadInput, "sample %s: its sidecar or video is missing or damaged: %w: sample it again, which puts a new one in its place", it.SampleID, err)
+	case missing:
 		s.Log.Warn("sample has no video", "sample", it.SampleID, "error", err.Error())
 		tracks = &contract.TrackLine{Status: contract.StatusInvalid, Reason: contract.ReasonNoVideo, Frames: []contract.TrackFrame{}}
+	default:
+		return nil, false, err
 	}
 	tracks.SampleID, tracks.PromptID, tracks.Seed = it.SampleID, it.PromptID, it.Seed
 	return tracks, reused, nil
@@ -107,8 +106,8 @@ func (s *tracker) tracks(ctx context.Context, it item, where contract.Artifact) 
 		}
 		where.Digest = contract.Digest(data)
 	}
-	key := contract.TrackFileKey(contract.TrackKey(where.Digest, s.spec.Detector, it.prompt.Subject, it.prompt.Object))
-	kept, damaged, err := s.kept(ctx, key)
+	key := contract.TrackKey(where.Digest, s.spec.Detector, it.prompt.Subject, it.prompt.Object)
+	kept, damaged, err := s.findKept(ctx, key)
 	if err != nil || kept != nil {
 		return kept, true, err
 	}
@@ -130,30 +129,5 @@ func (s *tracker) tracks(ctx context.Context, it item, where contract.Artifact) 
 	if found.Reason != "" {
 		line.Status, line.Reason = contract.StatusInvalid, found.Reason
 	}
-	if data, err = json.Marshal(line); err != nil {
-		return nil, false, err
-	}
-	if damaged {
-		_, err = s.Store.Write(ctx, key, bytes.NewReader(data))
-	} else {
-		_, err = s.Store.WriteIfAbsent(ctx, key, data)
-	}
-	return line, false, err
-}
-
-// kept tracks; nil when there are none, or damaged ones, which are to be replaced.
-func (s *tracker) kept(ctx context.Context, key string) (line *contract.TrackLine, damaged bool, err error) {
-	data, err := s.Store.ReadVerified(ctx, contract.Artifact{Key: key}, maxTracks)
-	if artifact.IsMissing(err) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	line = &contract.TrackLine{}
-	if err := artifact.DecodeStrict(data, line); err != nil {
-		s.Log.Warn("kept tracks are damaged and made again", "key", key, "error", err.Error())
-		return nil, true, nil
-	}
-	return line, false, nil
+	return line, false, s.keep(ctx, key, line, damaged)
 }

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"github.com/spatialalign/operator/worker/synthetic/model"
 )
 
-// checkpointEvery is how many steps lie between checkpoints.
+// checkpointEvery is how many steps lie between checkpoints when the spec does not say.
 const checkpointEvery = 20
 
 // metricsLine is a line of metrics.jsonl.
@@ -31,11 +32,19 @@ type metricsLine struct {
 // spec, of whatever attempt, and ends with the same bits as if it had never stopped.
 func train(ctx context.Context, t *stage.Task, pace Pacer) error {
 	spec := t.Spec.Train
+	options, err := options(spec)
+	if err != nil {
+		return err
+	}
 	m, err := loadBase(spec.Model, spec.NumericsRevision)
 	if err != nil {
 		return err
 	}
 	adapter, err := startAdapter(ctx, t, m)
+	if err != nil {
+		return err
+	}
+	reference, err := loadAdapter(ctx, t, m, spec.ReferenceAdapter)
 	if err != nil {
 		return err
 	}
@@ -47,11 +56,7 @@ func train(ctx context.Context, t *stage.Task, pace Pacer) error {
 	if err != nil {
 		return err
 	}
-	options, err := options(spec)
-	if err != nil {
-		return err
-	}
-	trainer, err := align.New(m.Weights, adapter, pairs, options)
+	trainer, err := align.New(m.Weights, adapter, reference, pairs, options)
 	if err != nil {
 		return stage.Errorf(contract.ExitBadInput, "pairs %s: %w", spec.Pairs.Key, err)
 	}
@@ -69,6 +74,7 @@ func train(ctx context.Context, t *stage.Task, pace Pacer) error {
 
 // steps takes the steps that are left. When the context ends it saves a checkpoint first.
 func steps(ctx context.Context, t *stage.Task, trainer *align.Trainer, history []align.Stats, pace Pacer) ([]align.Stats, error) {
+	every := cmp.Or(t.Spec.Train.Training.CheckpointEverySteps, checkpointEvery)
 	for trainer.Done() < t.Spec.Train.Training.Steps {
 		stats, err := trainer.Step()
 		if errors.Is(err, align.ErrDiverged) {
@@ -81,7 +87,7 @@ func steps(ctx context.Context, t *stage.Task, trainer *align.Trainer, history [
 		t.Progress.Add(1)
 		t.Progress.Metric("loss", stats.Loss)
 		interrupted := pace.wait(ctx)
-		if interrupted != nil || trainer.Done()%checkpointEvery == 0 {
+		if interrupted != nil || trainer.Done()%every == 0 {
 			// The context may have ended; what was learnt must still be saved.
 			if err := save(context.WithoutCancel(ctx), t, trainer, history); err != nil {
 				return nil, err
@@ -161,14 +167,23 @@ func options(spec *contract.TrainSpec) (align.Options, error) {
 	decimal := func(field, value string) float64 {
 		x, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(x >= 0) {
-			failed = stage.Errorf(contract.ExitBadSpec, "training.%s is %q, want a decimal >= 0", field, value)
+			failed = stage.Errorf(contract.ExitBadSpec, "train.training.%s is %q, want a decimal >= 0", field, value)
 		}
 		return x
 	}
 	o := spec.Training
-	return align.Options{
+	out := align.Options{
 		Seed: spec.Seed, Iteration: spec.Iteration, Steps: o.Steps, PairsPerStep: o.PairsPerStep,
-		Rate:      decimal("learningRate", o.LearningRate),
+		Rate: decimal("learningRate", o.LearningRate), WarmupSteps: o.WarmupSteps, ScheduleSteps: o.ScheduleSteps,
 		Objective: align.ZODPO(decimal("beta", o.Beta), decimal("lambda", o.Lambda), decimal("marginClip", o.MarginClip)),
-	}, failed
+	}
+	switch {
+	case o.ScheduleSteps < o.Steps:
+		failed = stage.Errorf(contract.ExitBadSpec, "train.training.scheduleSteps is %d, want at least the %d of steps", o.ScheduleSteps, o.Steps)
+	case o.WarmupSteps < 0 || o.WarmupSteps > o.ScheduleSteps:
+		failed = stage.Errorf(contract.ExitBadSpec, "train.training.warmupSteps is %d, want 0 to the %d of scheduleSteps", o.WarmupSteps, o.ScheduleSteps)
+	case o.CheckpointEverySteps < 0:
+		failed = stage.Errorf(contract.ExitBadSpec, "train.training.checkpointEverySteps is %d, want at least 1, or 0 for %d", o.CheckpointEverySteps, checkpointEvery)
+	}
+	return out, failed
 }

@@ -10,10 +10,11 @@ import (
 	"image/gif"
 )
 
-// Limits on a video to decode, so that a hostile file costs little memory.
+// Limits on a video, so that a hostile file costs little memory.
 const (
-	maxBytes = 256 << 10
-	maxSide  = 256
+	MaxBytes  = 16 << 20
+	MaxSide   = 512 // pixels
+	MaxFrames = 256
 )
 
 // frameDelay in hundredths of a second: 12.5 frames per second.
@@ -42,15 +43,21 @@ func Encode(frames []*image.Paletted) ([]byte, error) {
 
 // Decode the frames of a GIF whose frames all cover the whole picture.
 func Decode(data []byte) ([]*image.Paletted, error) {
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("decode video: %d bytes are more than %d", len(data), maxBytes)
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("decode video: %d bytes are more than %d", len(data), MaxBytes)
 	}
 	config, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("decode video: %w", err)
 	}
-	if config.Width > maxSide || config.Height > maxSide {
-		return nil, fmt.Errorf("decode video: %d x %d pixels are more than %d x %d", config.Width, config.Height, maxSide, maxSide)
+	if config.Width > MaxSide || config.Height > MaxSide {
+		return nil, fmt.Errorf("decode video: %d x %d pixels are more than %d x %d", config.Width, config.Height, MaxSide, MaxSide)
+	}
+	switch frames, err := countFrames(data); {
+	case err != nil:
+		return nil, fmt.Errorf("decode video: %w", err)
+	case frames > MaxFrames:
+		return nil, fmt.Errorf("decode video: %d frames are more than %d", frames, MaxFrames)
 	}
 	g, err := gif.DecodeAll(bytes.NewReader(data))
 	if err != nil {
