@@ -74,13 +74,17 @@ func prepareSet(ctx context.Context, t *stage.Task, set contract.SampleSet, line
 		}
 	}
 	index := listSamples(set, lines)
+	// The index comes first: from then on garbage collection spares the samples that are found.
+	if err := writeLines(ctx, t, "index/"+set.Name, "index-"+set.Name+".jsonl", slices.Values(index)); err != nil {
+		return err
+	}
 	missing, err := countMissing(ctx, t, set, index, byID(lines))
 	if err != nil {
 		return err
 	}
 	t.Count(set.Name+"/total", int64(len(index)))
 	t.Count(set.Name+"/missing", missing)
-	return writeLines(ctx, t, "index/"+set.Name, "index-"+set.Name+".jsonl", slices.Values(index))
+	return nil
 }
 
 // listSamples lists the samples of a set in the order of their ids, which are hashes: neighbours in

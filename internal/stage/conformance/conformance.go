@@ -38,6 +38,7 @@ func Run(t *testing.T, r Runtime) {
 	t.Run("sample", func(t *testing.T) { s.with(t).sample() })
 	t.Run("track", func(t *testing.T) { s.with(t).track() })
 	t.Run("train", func(t *testing.T) { s.with(t).train() })
+	t.Run("settings", func(t *testing.T) { s.settings(t) })
 	t.Run("refusals", func(t *testing.T) { s.refusals(t) })
 	t.Run("interruptions", func(t *testing.T) { s.interruptions(t) })
 }

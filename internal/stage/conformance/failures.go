@@ -58,6 +58,12 @@ func (s *suite) refusals(t *testing.T) {
 			spec.Track.Index.Digest = foreign
 			return pod{spec: spec}
 		}, contract.ExitBadInput, s.index.Key},
+		{"a video that was lost", func(s *suite) pod {
+			spec := s.trackSpec("out/x")
+			spec.Track.RequireVideos = true
+			spec.Track.Index = putLines(s, "in/lost-video.jsonl", []contract.IndexLine{{SampleID: strings.Repeat("0", 64), PromptID: s.Prompts[0].PromptID, Seed: 1}})
+			return pod{spec: spec}
+		}, contract.ExitBadInput, strings.Repeat("0", 64)},
 		{"pairs that are cut", func(s *suite) pod {
 			spec := s.trainSpec("out/x")
 			if err := os.Truncate(filepath.Join(s.dir, filepath.FromSlash(spec.Train.Pairs.Key)), 10); err != nil {
@@ -90,6 +96,11 @@ func (s *suite) refusals(t *testing.T) {
 		{"an adapter that is none", func(s *suite) pod {
 			spec := s.trainSpec("out/x")
 			spec.Train.StartAdapter = &s.prompts
+			return pod{spec: spec}
+		}, contract.ExitMismatch, s.prompts.Key},
+		{"a reference adapter that is none", func(s *suite) pod {
+			spec := s.trainSpec("out/x")
+			spec.Train.ReferenceAdapter = &s.prompts
 			return pod{spec: spec}
 		}, contract.ExitMismatch, s.prompts.Key},
 		{"a store that refuses", func(s *suite) pod {
