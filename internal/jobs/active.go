@@ -35,7 +35,7 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		return nodeLost(job, gone, pods)
 	case len(pods) > MaxPods:
 		o, _ := failure(&batchv1.JobCondition{Reason: ClassTooManyPods}, pods)
-		o.Endless, o.Message = true, clip(fmt.Sprintf("more than %d pods; the last one that failed said: %s", MaxPods, o.Message))
+		o.Endless, o.Message = true, clip(because(fmt.Sprintf("more than %d pods", MaxPods), o.Message))
 		return o
 	case n >= MaxInterruptions:
 		return Outcome{
@@ -137,7 +137,7 @@ func scheduled(p *corev1.Pod) (time.Time, bool) {
 	if c := podCondition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionTrue {
 		return c.LastTransitionTime.Time, true
 	}
-	if p.Spec.NodeName != "" {
+	if p.Spec.NodeName != "" || p.Status.Phase == corev1.PodRunning {
 		return p.CreationTimestamp.Time, true
 	}
 	return time.Time{}, false

@@ -6,42 +6,171 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
-// While a Job runs, the outcome says what its pods wait for, as Kubernetes says it.
+// While a Job runs, the outcome says whether it waits for capacity or is stuck, and tells it as Kubernetes does.
 func TestReadActive(t *testing.T) {
-	waiting := func(reason, message string) corev1.Pod {
-		return corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "stage", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
-		}}}}
-	}
-	unscheduled := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
-	}}}}
-	running := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+	busy := "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+	never := "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+	running, done := scheduled("a", 0), pod(0, 0, 1, "")
+	running.Status.Phase = corev1.PodRunning
+	leaving := unscheduled("leaving", never)
+	leaving.DeletionTimestamp = &metav1.Time{Time: noon.Add(time.Hour)}
 	tests := []struct {
 		name string
 		pods []corev1.Pod
-		want string
+		want jobs.Outcome
 	}{
-		{"all run", []corev1.Pod{running, running}, ""},
-		{"starting", []corev1.Pod{waiting("ContainerCreating", ""), waiting("PodInitializing", "")}, ""},
-		{"image", []corev1.Pod{running, waiting("ImagePullBackOff", `Back-off pulling image "runtime:1"`)}, `ImagePullBackOff: Back-off pulling image "runtime:1"`},
-		{"Secret", []corev1.Pod{waiting("CreateContainerConfigError", `secret "store-access" not found`)}, `CreateContainerConfigError: secret "store-access" not found`},
-		{"reason alone", []corev1.Pod{waiting("ErrImagePull", "")}, "ErrImagePull"},
-		{"a replacement that cannot start comes before the interruption", []corev1.Pod{pod(0, 143, 1, "said"), unscheduled},
-			"Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
-		{"GPU", []corev1.Pod{unscheduled}, "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
+		{"all run", []corev1.Pod{running, running}, jobs.Outcome{}},
+		{"all wait for a busy node", []corev1.Pod{unscheduled("a", busy), unscheduled("b", busy)}, jobs.Outcome{Queued: true, Message: "Unschedulable: " + busy}},
+		{"the scheduler has not looked", []corev1.Pod{unscheduled("a", "")}, jobs.Outcome{Queued: true}},
+		{"one runs, another waits", []corev1.Pod{running, unscheduled("b", busy)}, jobs.Outcome{Message: "Unschedulable: " + busy}},
+		{"one is done, another waits: nothing runs", []corev1.Pod{done, unscheduled("b", busy)}, jobs.Outcome{Queued: true, Message: "Unschedulable: " + busy}},
+		{"one is done, no other is there yet", []corev1.Pod{done}, jobs.Outcome{}},
+		{"no node could ever hold it", []corev1.Pod{unscheduled("a", never)}, jobs.Outcome{Stuck: "Unschedulable: " + never, Message: "Unschedulable: " + never}},
+		{"what is stuck comes before what waits", []corev1.Pod{unscheduled("a", busy), unscheduled("b", never)},
+			jobs.Outcome{Stuck: "Unschedulable: " + never, Message: "Unschedulable: " + never}},
+		{"what is deleted is not to start", []corev1.Pod{running, leaving}, jobs.Outcome{Message: "Unschedulable: " + never}},
+		{"a replacement that waits comes before the interruption", []corev1.Pod{pod(0, 143, 1, "said"), unscheduled("b", busy)},
+			jobs.Outcome{Queued: true, Message: "Unschedulable: " + busy}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, complete := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour), gpu)
-			if got.State != jobs.Active || got.Message != tt.want || !complete {
-				t.Errorf("%+v, complete %v; want message %q", got, complete, tt.want)
+			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
+				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), gpu)
+				if diff := cmp.Diff(tt.want, got); diff != "" || !complete {
+					t.Errorf("complete %v, %s", complete, diff)
+				}
+			}
+		})
+	}
+}
+
+// unscheduled is a pod without a node, and the scheduler's word on it.
+func unscheduled(name, message string) corev1.Pod {
+	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
+	if message != "" {
+		p.Status.Conditions = []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: message,
+		}}
+	}
+	return p
+}
+
+// scheduled is a pod that was given its node some seconds after noon, and whose container is not there yet.
+func scheduled(name string, second int) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.PodSpec{NodeName: "gpu-7"},
+		Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(noon.Add(time.Duration(second) * time.Second)),
+		}}},
+	}
+}
+
+// A suspended Job waits for its queue, whatever its pods still do.
+func TestReadSuspended(t *testing.T) {
+	job := ended("sample", "", "", "")
+	job.Spec.Suspend = ptr.To(true)
+	leaving := scheduled("a", 0)
+	leaving.DeletionTimestamp = &metav1.Time{Time: noon.Add(time.Hour)}
+	for queue, want := range map[string]string{
+		"":         "Job " + job.Name + " is suspended",
+		"gpu-team": "queue gpu-team has not admitted Job " + job.Name,
+	} {
+		job.Labels["kueue.x-k8s.io/queue-name"] = queue
+		for _, pods := range [][]corev1.Pod{nil, {leaving}} {
+			got, _ := jobs.Read(job, pods, noon.Add(time.Hour), gpu)
+			if diff := cmp.Diff(jobs.Outcome{Queued: true, Message: want}, got); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+}
+
+// A pod that is still there a minute after its grace period is on a node that is gone. Its Job would wait for it for ever.
+func TestReadNodeLost(t *testing.T) {
+	const message = "pod a did not end within 1m0s of its grace period: node gpu-7 is lost"
+	at := metav1.NewTime(noon.Add(2 * time.Minute)) // the end of the grace period
+	overdue := func(edit func(*corev1.Pod)) corev1.Pod {
+		p := scheduled("a", 0)
+		p.Status.Phase, p.DeletionTimestamp = corev1.PodRunning, &at
+		edit(&p)
+		return p
+	}
+	asItIs := func(*corev1.Pod) {}
+	running := overdue(func(p *corev1.Pod) { p.Name, p.DeletionTimestamp = "b", nil })
+	lost := jobs.Outcome{State: jobs.Failed, Class: "NodeLost", Message: message, Disrupted: true, Endless: true, Lost: true}
+	failing := ended("sample", batchv1.JobFailureTarget, "PodFailurePolicy", "Container stage failed with exit code 64")
+	tests := []struct {
+		name    string
+		job     *batchv1.Job
+		pods    []corev1.Pod
+		seconds int // since the end of the grace period
+		want    jobs.Outcome
+	}{
+		{"within its grace period", nil, []corev1.Pod{overdue(asItIs)}, -30, jobs.Outcome{}},
+		{"a minute later", nil, []corev1.Pod{overdue(asItIs)}, 60, jobs.Outcome{}},
+		{"more than a minute later", nil, []corev1.Pod{overdue(asItIs)}, 61, lost},
+		{"beside a shard that runs", nil, []corev1.Pod{running, overdue(asItIs)}, 61, lost},
+		{"before it ran", nil, []corev1.Pod{overdue(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })}, 61, lost},
+		{"it has ended", nil, []corev1.Pod{overdue(func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }), running}, 3600, jobs.Outcome{}},
+		{"it never had a node", nil, []corev1.Pod{overdue(func(p *corev1.Pod) { p.Status, p.Spec = corev1.PodStatus{Phase: corev1.PodPending}, corev1.PodSpec{} })},
+			3600, jobs.Outcome{Queued: true}},
+		{"the Job fails for a reason of its own", failing, []corev1.Pod{overdue(asItIs), pod(1, 64, 1, "wrong")}, 61,
+			jobs.Outcome{State: jobs.Failed, Class: "BadSpec", Message: "exit code 64: wrong", Final: true, Endless: true, Lost: true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.job == nil {
+				tt.job = ended("sample", "", "", "")
+			}
+			got, _ := jobs.Read(tt.job, tt.pods, at.Add(time.Duration(tt.seconds)*time.Second), gpu)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Kubernetes replaces disrupted pods without end; the list of them has one.
+func TestReadTooManyPods(t *testing.T) {
+	crowd := func(n int, code int32, condition corev1.PodConditionType) []corev1.Pod {
+		var pods []corev1.Pod
+		for i := range n {
+			p := pod(i, code, i, fmt.Sprintf(`{"class":"Interrupted","message":"step %d"}`, i))
+			p.Status.Conditions = []corev1.PodCondition{{Type: condition, Status: corev1.ConditionTrue}}
+			pods = append(pods, p)
+		}
+		return pods
+	}
+	tests := []struct {
+		name string
+		pods []corev1.Pod
+		want jobs.Outcome
+	}{
+		{"as many as may be", crowd(256, 143, corev1.DisruptionTarget), jobs.Outcome{}},
+		{"one more", crowd(257, 143, corev1.DisruptionTarget), jobs.Outcome{
+			State: jobs.Failed, Class: "Disrupted", Disrupted: true, Endless: true, Message: "more than 256 pods: step 256",
+		}},
+		{"of their own accord", crowd(257, 70, corev1.PodReady), jobs.Outcome{
+			State: jobs.Failed, Class: "Bug", Endless: true, Message: "more than 256 pods: step 256",
+		}},
+		{"that say nothing", crowd(257, 0, corev1.PodReady), jobs.Outcome{
+			State: jobs.Failed, Class: "TooManyPods", Endless: true, Message: "more than 256 pods",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour), gpu)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
@@ -109,7 +238,7 @@ func TestReadPodless(t *testing.T) {
 		-time.Second: "", 0: "", 20 * time.Second: "", 21 * time.Second: missing, time.Hour: missing,
 	} {
 		got, complete := jobs.Read(job, nil, noon.Add(age), gpu)
-		if diff := cmp.Diff(jobs.Outcome{Message: want}, got); diff != "" || !complete {
+		if diff := cmp.Diff(jobs.Outcome{Queued: true, Message: want}, got); diff != "" || !complete {
 			t.Errorf("after %s: complete %v, %s", age, complete, diff)
 		}
 	}

@@ -112,7 +112,7 @@ func said(p *corev1.Pod) string {
 			text = because(p.Status.Reason, p.Status.Message)
 		}
 	}
-	return fmt.Sprintf("exit code %d: %s", t.ExitCode, text)
+	return because(fmt.Sprintf("exit code %d", t.ExitCode), text)
 }
 
 // because is a reason and its message as Kubernetes' own tools print them.

@@ -209,6 +209,38 @@ func TestReadFailure(t *testing.T) {
 			want: jobs.Outcome{Class: "Interrupted", Message: "exit code 143: Error"},
 		},
 		{
+			name: "a disruption alone", pods: []corev1.Pod{disrupted(pod(0, 137, 5, ""), "PreemptionByScheduler")},
+			want: jobs.Outcome{Class: "Disrupted", Disrupted: true, Message: "exit code 137"},
+		},
+		{
+			name: "a disruption before the container ran", pods: []corev1.Pod{disrupted(refused("Evicted", "The node was low on resource: memory."), "TerminationByKubelet")},
+			want: jobs.Outcome{Class: "Disrupted", Disrupted: true, Message: "Evicted: The node was low on resource: memory."},
+		},
+		{
+			name: "a pod that somebody deleted", pods: []corev1.Pod{deleted(killed(pod(0, 137, 5, ""), "Error"))},
+			want: jobs.Outcome{Class: "Disrupted", Disrupted: true, Message: "exit code 137: Error"},
+		},
+		{
+			name: "disruptions beside a failure", pods: []corev1.Pod{pod(1, 76, 1, `{"class":"GPUFault","message":"Xid 79"}`), disrupted(pod(0, 137, 5, ""), "DeletionByTaintManager"), deleted(pod(2, 143, 6, ""))},
+			want: jobs.Outcome{Class: "GPUFault", Message: "Xid 79"},
+		},
+		{
+			name: "disruptions beside an interruption that nobody asked for", pods: []corev1.Pod{killed(pod(1, 143, 1, ""), "Error"), disrupted(pod(0, 137, 5, ""), "TerminationByKubelet")},
+			want: jobs.Outcome{Class: "Interrupted", Message: "exit code 143: Error"},
+		},
+		{
+			name: "what is final stays so when disrupted besides", pods: []corev1.Pod{disrupted(pod(0, 64, 0, badSpec), "TerminationByKubelet")},
+			want: jobs.Outcome{Class: "BadSpec", Message: "prompts.csv:3: no column type", Final: true},
+		},
+		{
+			name: "a node that refused the pod", pods: []corev1.Pod{refused("UnexpectedAdmissionError", "Allocate failed: no healthy devices present")},
+			want: jobs.Outcome{Class: "BackoffLimitExceeded", Message: "UnexpectedAdmissionError: Allocate failed: no healthy devices present"},
+		},
+		{
+			name: "evicted for its own use of the disk", pods: []corev1.Pod{evicted(pod(0, 137, 3, ""), "Container stage exceeded its local ephemeral storage limit \"1Gi\".")},
+			want: jobs.Outcome{Class: "Bug", Message: "exit code 137: Evicted: Container stage exceeded its local ephemeral storage limit \"1Gi\"."},
+		},
+		{
 			name: "succeeded shards say nothing of it", pods: []corev1.Pod{pod(0, 0, 9, word("m", "")), pod(1, 66, 1, `{"class":"Mismatch","message":"rank 8, not 16"}`)},
 			want: jobs.Outcome{Class: "Mismatch", Message: "rank 8, not 16", Final: true},
 		},
@@ -233,6 +265,29 @@ func TestReadFailure(t *testing.T) {
 func killed(p corev1.Pod, reason string) corev1.Pod {
 	p.Status.ContainerStatuses[1].State.Terminated.Reason = reason
 	return p
+}
+
+func disrupted(p corev1.Pod, reason string) corev1.Pod {
+	p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason})
+	return p
+}
+
+func deleted(p corev1.Pod) corev1.Pod {
+	p.DeletionTimestamp = &metav1.Time{Time: noon.Add(time.Hour)}
+	return p
+}
+
+func evicted(p corev1.Pod, message string) corev1.Pod {
+	p.Status.Reason, p.Status.Message = "Evicted", message
+	return p
+}
+
+// refused is a pod that its node's kubelet never started.
+func refused(reason, message string) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: corev1.PodSpec{NodeName: "gpu-7"},
+		Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: reason, Message: message},
+	}
 }
 
 func reversed(pods []corev1.Pod) []corev1.Pod {

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -33,7 +34,7 @@ func stuckPod(p *corev1.Pod, now time.Time) string {
 		switch w := s.State.Waiting; {
 		case w == nil:
 		case w.Reason == "" || w.Reason == "ContainerCreating" || w.Reason == "PodInitializing":
-			state = because(w.Reason, "")
+			state = cmp.Or(w.Reason, state)
 		default:
 			return because(w.Reason, w.Message)
 		}

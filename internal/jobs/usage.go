@@ -58,12 +58,16 @@ func gpus(p *corev1.Pod, gpu corev1.ResourceName) int64 {
 }
 
 // seconds that the pod held its node, rounded up. Scheduler and node have clocks of their own: a container's own run,
-// by one clock, is the least that counts.
+// by one clock, is the least that counts, and an end before the start is none.
 func seconds(start, now time.Time, p *corev1.Pod) int64 {
 	if t := terminated(p); t != nil && !t.StartedAt.IsZero() && t.StartedAt.Time.Before(start) {
 		start = t.StartedAt.Time
 	}
-	return int64(math.Ceil(max(ended(p, now).Sub(start), 0).Seconds()))
+	end := ended(p, now)
+	if end.Before(start) {
+		end = now
+	}
+	return int64(math.Ceil(max(end.Sub(start), 0).Seconds()))
 }
 
 // ended is when the pod let go of its node; now, if it has not or nothing tells.
