@@ -87,7 +87,9 @@ type undisturbed struct {
 	end string
 	// requests and writes of the operator for it.
 	requests, writes int
-	status           v1alpha1.AlignmentRunStatus
+	// watches are the resources that the operator watched.
+	watches []string
+	status  v1alpha1.AlignmentRunStatus
 }
 
 // references by the number of iterations.
@@ -126,7 +128,7 @@ func runUndisturbed(t *testing.T, iterations int32) undisturbed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := undisturbed{end: end, status: run.Status}
+	u := undisturbed{end: end, watches: o.proxy.watches(), status: run.Status}
 	u.requests, u.writes = o.proxy.requests()
 	return u
 }

@@ -34,7 +34,7 @@ type frozen struct {
 	thawed  chan struct{}
 }
 
-// freeze freezes a resource, given by its path such as "/apis/batch/v1/jobs", until thaw is called.
+// freeze freezes the resource that is watched at a path, until thaw is called.
 func (i *ice) freeze(ctx context.Context, path, resource string) (thaw func(), err error) {
 	version, err := i.version(ctx, path)
 	if err != nil {

@@ -114,6 +114,15 @@ func (o *operator) signal(s os.Signal, dooms bool) {
 	_ = o.life.Process.Signal(s) // one that has ended already is as good as killed
 }
 
+// wrote waits until the operator has asked for so many writes.
+func (o *operator) wrote(t *testing.T, n int) error {
+	t.Helper()
+	return eventually(t.Context(), patience, fmt.Sprintf("%d writes", n), func() bool {
+		_, writes := o.proxy.requests()
+		return writes >= n
+	})
+}
+
 // retire ends the operator for good, and fails the test if it ever ended or panicked of its own accord.
 func (o *operator) retire(t *testing.T) {
 	o.mu.Lock()

@@ -70,8 +70,7 @@ func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := childName.ReplaceAllString(uid.ReplaceAllString(string(data), "UID"), "-HASH$1")
-	text = strings.ReplaceAll(text, `"`+run.Namespace+`"`, `"NAMESPACE"`)
+	text := strings.ReplaceAll(nameless(string(data)), `"`+run.Namespace+`"`, `"NAMESPACE"`)
 	var status map[string]any
 	if err := json.Unmarshal([]byte(text), &status); err != nil {
 		return "", err

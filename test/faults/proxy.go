@@ -8,10 +8,12 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +32,8 @@ type proxy struct {
 	rules []rule
 	// asked counts requests by method and resource.
 	asked map[string]int
+	// watched is where each watched resource is watched.
+	watched map[string]string
 }
 
 // rule looks at a call and says what is to happen to it; nil: nothing out of the ordinary. Rules are asked one at a time.
@@ -75,7 +79,7 @@ func newProxy(admin *rest.Config) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{asked: map[string]int{}, ice: ice{frozen: map[string]*frozen{}, transport: transport, target: target}}
+	p := &proxy{asked: map[string]int{}, watched: map[string]string{}, ice: ice{frozen: map[string]*frozen{}, transport: transport, target: target}}
 	p.upstream = &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:      transport,
@@ -130,6 +134,7 @@ func (p *proxy) decide(c call) *effect {
 		verb := c.Method
 		if c.watch {
 			verb = "WATCH"
+			p.watched[c.resource] = c.URL.Path
 		}
 		p.asked[verb+" "+c.resource]++
 	}
@@ -167,6 +172,21 @@ func answer(w http.ResponseWriter, refusal *apierrors.StatusError) {
 	}
 	w.WriteHeader(int(status.Code))
 	_ = json.NewEncoder(w).Encode(status)
+}
+
+// watches are the resources that the operator watches.
+func (p *proxy) watches() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.watched))
+}
+
+// freeze freezes what the operator sees of a resource that it watches.
+func (p *proxy) freeze(ctx context.Context, resource string) (thaw func(), err error) {
+	p.mu.Lock()
+	path := p.watched[resource]
+	p.mu.Unlock()
+	return p.ice.freeze(ctx, path, resource)
 }
 
 // requests are all requests so far but discovery, and how many of them were writes.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // report collects what the items of reliability.md came to.
@@ -25,6 +26,8 @@ type item struct {
 	what          string
 	tried, passed int
 	notes         []string
+	// longest durations, by what took them.
+	longest map[string]time.Duration
 }
 
 // the items that must be there.
@@ -60,6 +63,17 @@ func (r *reporter) note(number int, format string, args ...any) {
 	i.notes = append(i.notes, fmt.Sprintf(format, args...))
 }
 
+// longest keeps the longest of a duration that was seen several times.
+func (r *reporter) longest(number int, what string, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.item(number)
+	if i.longest == nil {
+		i.longest = map[string]time.Duration{}
+	}
+	i.longest[what] = max(i.longest[what], d)
+}
+
 func (r *reporter) item(number int) *item {
 	if r.items[number] == nil {
 		r.items[number] = &item{}
@@ -87,8 +101,12 @@ func (r *reporter) print() bool {
 			verdict, good = "MISSED", false
 		}
 		fmt.Fprintf(&text, "%2d  %-6s  %5d of %5d  %s", number, verdict, i.passed, i.tried, i.what)
-		if len(i.notes) > 0 {
-			fmt.Fprintf(&text, " (%s)", strings.Join(i.notes, "; "))
+		notes := i.notes
+		for _, what := range slices.Sorted(maps.Keys(i.longest)) {
+			notes = append(notes, fmt.Sprintf("%s at most %.1f s", what, i.longest[what].Seconds()))
+		}
+		if len(notes) > 0 {
+			fmt.Fprintf(&text, " (%s)", strings.Join(notes, "; "))
 		}
 		text.WriteByte('\n')
 	}

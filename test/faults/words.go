@@ -109,15 +109,22 @@ func accuracy(index string) float64 {
 
 var (
 	uid       = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	childName = regexp.MustCompile(`-[0-9a-f]{8}(-[0-9]+-[a-z-]+-[0-9]+)`)
+	childName = regexp.MustCompile(`[a-z0-9][a-z0-9-]*-[0-9a-f]{8}(-[0-9]+-[a-z-]+-[0-9]+)`)
 )
 
 // timeless is a stage spec without what differs between two runs of the same spec.
 func timeless(spec *contract.Spec) string {
-	data, _ := spec.Encode()
-	text := childName.ReplaceAllString(uid.ReplaceAllString(string(data), "UID"), "-HASH$1")
-	if spec.Lineage != nil {
-		text = strings.ReplaceAll(text, spec.Lineage.Record.Namespace, "NAMESPACE")
+	s := *spec
+	if s.Lineage != nil {
+		record := *s.Lineage
+		record.Record.Namespace, record.Record.Run = "", ""
+		s.Lineage = &record
 	}
-	return text
+	data, _ := s.Encode()
+	return nameless(string(data))
+}
+
+// nameless replaces UIDs and the names of children, which hold one.
+func nameless(text string) string {
+	return childName.ReplaceAllString(uid.ReplaceAllString(text, "UID"), "CHILD$1")
 }
