@@ -74,16 +74,31 @@ func everyStage() map[string]jobs.Work {
 		Prompts: pinned("prompts.jsonl"), Index: pinned("index.jsonl"), Tracks: []contract.Artifact{pinned("t0.json"), pinned("t1.json")},
 		MinUsableFrames: 20, MaxInvalidFraction: "0.9",
 	}})
+	lineage := work(v1alpha1.StageLineage, pvc, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: contract.LineageRecord{
+		ContractVersion: contract.Version, Namespace: "team-a", Run: "first-run", UID: "5f9a-run", Iteration: 1, CodeVersion: "v0.3.0",
+		Spec: []byte(`{}`), Runtime: []byte(`{}`), Rounds: 1,
+	}}})
+	lineage.Scheduling = &v1alpha1.SchedulingSpec{QueueName: "gpu", PriorityClassName: "research"} // too small to queue for
 	// A batch that a user made alone: no run above it, an S3 store at AWS.
 	score.Owner = jobs.Owner{Kind: "ScoringBatch", Namespace: "team-a", Name: "my-videos", UID: "77-batch"}
 	aws := *s3.S3
 	aws.Endpoint, aws.Prefix = "", ""
 	score.Runtime.Store.S3 = &aws
+	sample := work(v1alpha1.StageSample, pvc, contract.Spec{Stage: contract.Sample, Sample: &contract.SampleSpec{
+		Prompts: pinned("prompts.jsonl"), Index: pinned("index.jsonl"), Sampling: sampling, KeepLatents: true,
+	}})
+	// The second round of an iteration, in a queue of its stage that may admit half of it.
+	queued := sample
+	queued.Place.Round = 1
+	queued.Scheduling = &v1alpha1.SchedulingSpec{QueueName: "gpu", PriorityClassName: "research", Sample: &v1alpha1.StageScheduling{
+		QueueName: "gpu-small", Shards: 16, MaxParallel: 8, MinParallel: 4, Resources: &corev1.ResourceRequirements{
+			Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("2")},
+		},
+	}}
 	return map[string]jobs.Work{
-		"prepare": prepare,
-		"sample": work(v1alpha1.StageSample, pvc, contract.Spec{Stage: contract.Sample, Sample: &contract.SampleSpec{
-			Prompts: pinned("prompts.jsonl"), Index: pinned("index.jsonl"), Sampling: sampling, KeepLatents: true,
-		}}),
+		"prepare":       prepare,
+		"sample":        sample,
+		"sample-queued": queued,
 		"track": work(v1alpha1.StageTrack, s3, contract.Spec{Stage: contract.Track, Track: &contract.TrackSpec{
 			Prompts: pinned("prompts.jsonl"), Index: pinned("index.jsonl"), Detector: contract.Detector{Name: "d", Digest: model.Digest, Revision: "2"},
 		}}),
@@ -91,6 +106,10 @@ func everyStage() map[string]jobs.Work {
 		"pair": work(v1alpha1.StagePair, pvc, contract.Spec{Stage: contract.Pair, Pair: &contract.PairSpec{
 			Sources: []contract.PairSource{{Iteration: 1, Scores: pinned("scores.jsonl")}}, WinnerThreshold: "0.7", LoserThreshold: "0.7",
 		}}),
+		"compare": work(v1alpha1.StageCompare, pvc, contract.Spec{Stage: contract.Compare, Compare: &contract.CompareSpec{
+			Best: pinned("best.jsonl"), Candidate: pinned("candidate.jsonl"), Threshold: "0.7", Confidence: "0.95", Resamples: 10000, Seed: 1,
+		}}),
+		"lineage": lineage,
 		"train": work(v1alpha1.StageTrain, s3, contract.Spec{Stage: contract.Train, Train: &contract.TrainSpec{
 			Prompts: pinned("prompts.jsonl"), Pairs: pinned("pairs.jsonl"), Model: model, NumericsRevision: "1", Seed: 1, Iteration: 1,
 			Training: contract.Training{Steps: 3000, PairsPerStep: 4, LearningRate: "0.0001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 64, LoRAAlpha: 64},
@@ -257,48 +276,6 @@ func backoff(job *batchv1.Job) string {
 	default:
 		return "other"
 	}
-}
-
-// What Kubernetes does with each exit code: the first rule that names it, or a counted failure.
-func TestFailurePolicy(t *testing.T) {
-	tests := []struct {
-		code         int32
-		index, train batchv1.PodFailurePolicyAction
-	}{
-		{64, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionFailJob},
-		{65, batchv1.PodFailurePolicyActionFailIndex, batchv1.PodFailurePolicyActionFailJob},
-		{66, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionFailJob},
-		{69, "", ""},
-		{70, "", ""},
-		{75, batchv1.PodFailurePolicyActionIgnore, batchv1.PodFailurePolicyActionIgnore},
-		{76, "", ""},
-		{77, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionFailJob},
-		{78, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionFailJob},
-		{137, "", ""},
-		{143, batchv1.PodFailurePolicyActionIgnore, batchv1.PodFailurePolicyActionIgnore},
-	}
-	for _, tt := range tests {
-		if got := action(jobs.Build(everyStage()["sample"]), tt.code); got != tt.index {
-			t.Errorf("exit code %d of sample: %q, want %q", tt.code, got, tt.index)
-		}
-		if got := action(jobs.Build(everyStage()["train"]), tt.code); got != tt.train {
-			t.Errorf("exit code %d of train: %q, want %q", tt.code, got, tt.train)
-		}
-	}
-}
-
-func action(job *batchv1.Job, code int32) batchv1.PodFailurePolicyAction {
-	for _, rule := range job.Spec.PodFailurePolicy.Rules {
-		if rule.OnExitCodes == nil {
-			continue
-		}
-		for _, v := range rule.OnExitCodes.Values {
-			if v == code {
-				return rule.Action
-			}
-		}
-	}
-	return ""
 }
 
 func TestStoreURL(t *testing.T) {

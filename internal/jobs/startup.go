@@ -94,5 +94,5 @@ func fitsNowhere(message string) bool {
 		return true
 	}
 	m := unhelpful.FindStringSubmatch(message)
-	return m != nil && m[1] == m[2] && m[1] != "0" && !passing.MatchString(message)
+	return len(m) == 3 && m[1] == m[2] && m[1] != "0" && !passing.MatchString(message)
 }
