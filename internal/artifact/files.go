@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"regexp"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -144,16 +145,48 @@ func (s *Store) Size(ctx context.Context, key string) (int64, error) {
 // List gives the keys that start with prefix, in byte order.
 func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	var keys []string
+	err := s.Walk(ctx, prefix, func(o Object) error {
+		keys = append(keys, o.Key)
+		return nil
+	})
+	return keys, err
+}
+
+// Object is what a listing tells of a file.
+type Object struct {
+	Key  string
+	Size int64
+	// ModTime is when the file was written, by the store's clock.
+	ModTime time.Time
+}
+
+// Walk calls fn with every file whose key starts with prefix, in the byte order of keys, and ends with
+// fn's first error.
+func (s *Store) Walk(ctx context.Context, prefix string, fn func(Object) error) error {
 	for iterator := s.bucket.List(&blob.ListOptions{Prefix: prefix}); ; {
 		object, err := iterator.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return keys, nil
+			return nil
 		}
 		if err != nil {
-			return nil, wrap(ctx, "list", prefix, err)
+			return wrap(ctx, "list", prefix, err)
 		}
-		keys = append(keys, object.Key)
+		if err := fn(Object{Key: object.Key, Size: object.Size, ModTime: object.ModTime}); err != nil {
+			return err
+		}
 	}
+}
+
+// Delete a file; one that is gone already is no error.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := checkKey("delete", key); err != nil {
+		return err
+	}
+	err := s.bucket.Delete(ctx, key)
+	if err == nil || gcerrors.Code(err) == gcerrors.NotFound {
+		return nil
+	}
+	return wrap(ctx, "delete", key, err)
 }
 
 // Write stores what r yields under a key and says what it was. Nobody ever sees half a file: it

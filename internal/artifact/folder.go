@@ -177,16 +177,28 @@ type folderWriter struct {
 
 // NewTypedWriter implements driver.Bucket.
 func (f *folder) NewTypedWriter(ctx context.Context, key, _ string, opts *driver.WriterOptions) (driver.Writer, error) {
-	if err := f.root.MkdirAll(path.Dir(key), 0o777); err != nil {
-		return nil, err
-	}
 	// The ~ keeps the name apart from every key.
 	temporary := path.Join(path.Dir(key), fmt.Sprintf(".%s~", rand.Text()))
-	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	file, err := f.create(temporary)
 	if err != nil {
 		return nil, err
 	}
 	return &folderWriter{File: file, ctx: ctx, root: f.root, temporary: temporary, key: key, ifAbsent: opts.IfNotExist}, nil
+}
+
+// create a file and the directories above it. Delete, of another process, may remove those in between while
+// they are still empty.
+func (f *folder) create(name string) (file *os.File, err error) {
+	const tries = 10
+	for range tries {
+		if err = f.root.MkdirAll(path.Dir(name), 0o777); err == nil {
+			file, err = f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return file, err
 }
 
 // Close commits the file, unless the context is done.
@@ -212,9 +224,18 @@ func (f *folder) Copy(context.Context, string, string, *driver.CopyOptions) erro
 	return errUnsupported
 }
 
-// Delete implements driver.Bucket.
+// Delete implements driver.Bucket. Directories that are left empty go too: a store has keys, and no
+// directories.
 func (f *folder) Delete(_ context.Context, key string, _ *driver.DeleteOptions) error {
-	return f.root.Remove(key)
+	if err := f.root.Remove(key); err != nil {
+		return err
+	}
+	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
+		if f.root.Remove(dir) != nil {
+			break // it holds something, or is gone already
+		}
+	}
+	return nil
 }
 
 // SignedURL implements driver.Bucket.

@@ -2,11 +2,14 @@ package artifact_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/artifact/s3test"
@@ -75,6 +78,33 @@ func TestFolderOddFiles(t *testing.T) {
 		wantExit(t, err, contract.ExitBadInput)
 	}
 	wantKeys(t, s, "")
+}
+
+// TestFolderDirectories: directories come and go with their files, also while others write there.
+func TestFolderDirectories(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, "file://"+dir)
+	var writers errgroup.Group
+	for n := range 4 {
+		writers.Go(func() error {
+			for range 200 {
+				key := fmt.Sprintf("samples/ab/%d", n)
+				if _, err := s.Write(t.Context(), key, strings.NewReader("x")); err != nil {
+					return err
+				}
+				if err := s.Delete(t.Context(), key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := writers.Wait(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
 }
 
 // TestFolderRefuses: a volume that refuses is a storage error, and the file that stood there stays.

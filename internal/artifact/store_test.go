@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,6 +49,8 @@ func testStore(t *testing.T, fresh func(t *testing.T) *artifact.Store) {
 		{"create-if-absent has one winner among racing writers", oneWinner},
 		{"keys are listed by prefix, in byte order", lists},
 		{"keys that could leave the root are refused", badKeys},
+		{"a walk tells size and age, and ends with its function's error", walks},
+		{"what is deleted is gone, also twice", deletes},
 		{"a manifest is found again only while it and its files are intact", findsManifest},
 		{"a manifest of other work is not adopted", foreignManifests},
 		{"the newest earlier attempt is adopted", newestAttempt},
@@ -75,6 +78,42 @@ func readsBack(t *testing.T, s *artifact.Store) {
 	}
 	if err := s.Sync(); err != nil {
 		t.Errorf("Sync: %v", err)
+	}
+}
+
+func walks(t *testing.T, s *artifact.Store) {
+	begin := time.Now().Add(-time.Minute)
+	write(t, s, "a/1", "1")
+	write(t, s, "a/2", "22")
+	var sizes []int64
+	err := s.Walk(t.Context(), "a/", func(o artifact.Object) error {
+		if o.ModTime.Before(begin) || o.ModTime.After(time.Now().Add(time.Minute)) {
+			t.Errorf("%s is of %s", o.Key, o.ModTime)
+		}
+		sizes = append(sizes, o.Size)
+		return nil
+	})
+	if err != nil || !slices.Equal(sizes, []int64{1, 2}) {
+		t.Errorf("sizes %v, %v", sizes, err)
+	}
+	stop := errors.New("stop")
+	if err := s.Walk(t.Context(), "a/", func(artifact.Object) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func deletes(t *testing.T, s *artifact.Store) {
+	write(t, s, "a/b/1", "1")
+	write(t, s, "a/c/2", "2")
+	for range 2 {
+		if err := s.Delete(t.Context(), "a/b/1"); err != nil {
+			t.Error(err)
+		}
+	}
+	wantKeys(t, s, "", "a/c/2")
+	write(t, s, "a/b/1", "again")
+	if err := s.Delete(t.Context(), "../a"); err == nil {
+		t.Error("a key outside the root was accepted")
 	}
 }
 
