@@ -83,8 +83,8 @@ var (
 	// passing are reasons of the first half that end by themselves or with maintenance: a node that is cordoned, or
 	// has a taint of Kubernetes' own. The newest schedulers do not name the taint.
 	passing = regexp.MustCompile(`[0-9]+ node\(s\) (were unschedulable|had untolerated taint \{node\.kubernetes\.io/)`)
-	// noClaim is told before nodes are looked at, whether or not the pod may preempt others.
-	noClaim = regexp.MustCompile(`persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent)`)
+	// noClaim is told before nodes are looked at; the second half is missing then.
+	noClaim = regexp.MustCompile(`persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent)|pod has unbound immediate PersistentVolumeClaims`)
 )
 
 // fitsNowhere reads the scheduler's message: true when every node is useless to the pod. What it cannot tell is false:
