@@ -99,7 +99,7 @@ func (o managerOptions) run() error {
 	ctx := ctrl.SetupSignalHandler()
 	err = controllers.Setup(ctx, mgr, plan.Config{
 		Images:           jobs.Images{Stage: o.stageImage, PullPolicy: corev1.PullPolicy(o.pullPolicy)},
-		ProgressInterval: o.progressInterval,
+		ProgressInterval: o.progressInterval, Version: version,
 	}, o.workers)
 	if err != nil {
 		return err

@@ -2,7 +2,7 @@ package controllers
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +31,9 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	for _, it := range run.Status.Iterations {
 		f.records[*it.Iteration] = it.Stages
 	}
+	if run.Status.Runtime != nil {
+		f.gpuResource = run.Status.Runtime.Spec.GPUResourceName
+	}
 	children, err := r.children(ctx, f)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -42,58 +45,57 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if base.Missing, err = r.missing(ctx, &run); err != nil {
 		return ctrl.Result{}, err
 	}
+	related, err := r.related(ctx, &run)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
 		object: &run, status: &run.Status, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },
-	}, plan.Run(base, &run))
-}
-
-// missing says which ConfigMap that the prompts come from does not exist, until the run is accepted.
-func (r *RunReconciler) missing(ctx context.Context, run *v1alpha1.AlignmentRun) (string, error) {
-	if run.Status.Runtime != nil {
-		return "", nil
-	}
-	for _, source := range []v1alpha1.PromptSource{run.Spec.Prompts.Train, run.Spec.Prompts.Evaluation} {
-		ref := source.ConfigMapRef
-		if ref == nil {
-			continue
-		}
-		var config corev1.ConfigMap
-		err := r.Live.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: ref.Name}, &config)
-		if client.IgnoreNotFound(err) != nil {
-			return "", err
-		}
-		// Of a ConfigMap that was not found, neither holds anything.
-		_, text := config.Data[ref.Key]
-		_, binary := config.BinaryData[ref.Key]
-		if !text && !binary {
-			return fmt.Sprintf("ConfigMap %q with the key %q does not exist", ref.Name, ref.Key), nil
-		}
-	}
-	return "", nil
+	}, plan.Run(base, &run, related))
 }
 
 func runLedger(s *v1alpha1.AlignmentRunStatus) ledger {
-	l := ledger{conditions: &s.Conditions, progress: &s.Progress}
+	l := ledger{conditions: &s.Conditions, progress: &s.Progress, stages: map[int32]*[]v1alpha1.StageStatus{}}
 	for i := range s.Iterations {
-		l.stages = append(l.stages, &s.Iterations[i].Stages)
+		l.stages[*s.Iterations[i].Iteration] = &s.Iterations[i].Stages
 	}
 	return l
 }
 
 func (r *RunReconciler) announceRun(run *v1alpha1.AlignmentRun, before, after *v1alpha1.AlignmentRunStatus) {
+	known := map[int32]*v1alpha1.IterationStatus{}
+	for i := range before.Iterations {
+		known[*before.Iterations[i].Iteration] = &before.Iterations[i]
+	}
 	for i := range after.Iterations {
 		it := &after.Iterations[i]
-		if it.Decision != nil && (i >= len(before.Iterations) || before.Iterations[i].Decision == nil) {
+		was := known[*it.Iteration]
+		if was == nil {
+			was = &v1alpha1.IterationStatus{}
+		}
+		if it.Decision != nil && was.Decision == nil {
 			verdict := "rejected"
 			if ptr.Deref(it.Decision.Accepted, false) {
 				verdict = "accepted"
 			}
 			r.Events.Eventf(run, nil, corev1.EventTypeNormal, v1alpha1.EventIterationCompleted, "Evaluate",
-				"iteration %d %s: %s", ptr.Deref(it.Iteration, 0), verdict, it.Decision.Message)
+				"iteration %d %s: %s", ptr.Deref(it.Iteration, 0), verdict, short(it.Decision.Message))
+		}
+		if resampling(it) && !resampling(was) {
+			r.Events.Eventf(run, nil, corev1.EventTypeNormal, v1alpha1.EventResampling, "Sample", "iteration %d has too few pairs and samples another round", *it.Iteration)
 		}
 	}
+	if p := after.PendingApproval; p != nil && before.PendingApproval == nil {
+		r.Events.Eventf(run, nil, corev1.EventTypeNormal, v1alpha1.ReasonApprovalRequested, string(p.Gate),
+			"iteration %d waits after %s for an AlignmentApproval of %s", p.Iteration, p.Gate, p.Digest)
+	}
 	r.announce(run, runLedger(before), runLedger(after))
+}
+
+// resampling says that an iteration has a round after its first.
+func resampling(it *v1alpha1.IterationStatus) bool {
+	return slices.ContainsFunc(it.Stages, func(rec v1alpha1.StageStatus) bool { return ptr.Deref(rec.Round, 0) > 0 })
 }
 
 // SetupWithManager registers the controller.
@@ -104,21 +106,8 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&v1alpha1.ScoringBatch{}, builder.WithPredicates(nestedMoved())).
 		Owns(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(nestedMoved())).
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&v1alpha1.AlignmentApproval{}, handler.EnqueueRequestsFromMapFunc(approvedRun), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.PreferenceDataset{}, handler.EnqueueRequestsFromMapFunc(r.startingWith), builder.WithPredicates(nestedMoved())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
-}
-
-// waitingFor are the runs that a runtime may set going.
-func (r *RunReconciler) waitingFor(ctx context.Context, runtime client.Object) []ctrl.Request {
-	var runs v1alpha1.AlignmentRunList
-	if err := r.Client.List(ctx, &runs); err != nil {
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range runs.Items {
-		if run := &runs.Items[i]; run.Spec.RuntimeRef.Name == runtime.GetName() && run.Status.Runtime == nil {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
-		}
-	}
-	return requests
 }

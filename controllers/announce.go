@@ -1,12 +1,15 @@
 package controllers
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -18,10 +21,10 @@ import (
 
 // announce emits the events that all kinds share: failed attempts and the end. What a run owns ends quietly: the run tells.
 func (e *Engine) announce(o client.Object, before, after ledger) {
-	for i, records := range after.stages {
-		for _, rec := range *records {
+	for _, k := range slices.Sorted(maps.Keys(after.stages)) {
+		for _, rec := range *after.stages[k] {
 			// The last failure is told by the end that it brings.
-			if rec.State == v1alpha1.StageRunning && rec.Failures > failures(before, i, rec.Name) {
+			if rec.State == v1alpha1.StageRunning && rec.Failures > failures(before, k, rec) {
 				e.Events.Eventf(o, nil, corev1.EventTypeWarning, v1alpha1.EventStageRetried, string(rec.Name),
 					"stage %s has failed %d time(s): %s", rec.Name, rec.Failures, short(rec.Message))
 			}
@@ -38,10 +41,11 @@ func (e *Engine) announce(o client.Object, before, after ledger) {
 	}
 }
 
-func failures(l ledger, i int, stage v1alpha1.StageName) int32 {
-	if i < len(l.stages) {
-		for _, rec := range *l.stages[i] {
-			if rec.Name == stage {
+// failures that were recorded of the same stage before.
+func failures(l ledger, k int32, after v1alpha1.StageStatus) int32 {
+	if records := l.stages[k]; records != nil {
+		for _, rec := range *records {
+			if rec.Name == after.Name && ptr.Deref(rec.Round, 0) == ptr.Deref(after.Round, 0) {
 				return rec.Failures
 			}
 		}

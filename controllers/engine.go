@@ -63,5 +63,7 @@ func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, err
 	if run.UID != owner.UID {
 		return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("alignmentruns").GroupResource(), owner.Name) // another of the name
 	}
-	return &plan.Parent{Name: run.Name, Runtime: run.Status.Runtime}, nil
+	return &plan.Parent{
+		Name: run.Name, Runtime: run.Status.Runtime, Scheduling: run.Spec.Scheduling, StartupDeadlineSeconds: run.Spec.StartupDeadlineSeconds,
+	}, nil
 }

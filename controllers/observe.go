@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -27,6 +29,8 @@ type family struct {
 	records map[int32][]v1alpha1.StageStatus
 	// look says that it is time to read the progress of running pods.
 	look bool
+	// gpuResource is the extended resource that GPUs are counted by.
+	gpuResource string
 }
 
 // children observes all live children of a family.
@@ -102,7 +106,7 @@ func (e *Engine) unseen(ctx context.Context, f family, seen []client.Object) ([]
 // empty is an empty object of the kind that a stage's child is of.
 func (f family) empty(stage v1alpha1.StageName) client.Object {
 	switch {
-	case f.nested && (stage == v1alpha1.StageScore || stage == v1alpha1.StageEvaluationScore):
+	case f.nested && (stage == v1alpha1.StageScore || stage == v1alpha1.StageEvaluationScore || stage == v1alpha1.StageTestScore):
 		return &v1alpha1.ScoringBatch{}
 	case f.nested && stage == v1alpha1.StagePair:
 		return &v1alpha1.PreferenceDataset{}
@@ -113,8 +117,8 @@ func (f family) empty(stage v1alpha1.StageName) client.Object {
 
 func (f family) recorded(p jobs.Place) bool {
 	for _, rec := range f.records[p.Iteration] {
-		if rec.Name == p.Stage {
-			return rec.State != v1alpha1.StageRunning
+		if rec.Name == p.Stage && ptr.Deref(rec.Round, 0) == p.Round {
+			return rec.State == v1alpha1.StageSucceeded
 		}
 	}
 	return false
@@ -147,14 +151,14 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	if err := e.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
 		return err
 	}
-	outcome, complete := jobs.Read(job, pods.Items, e.Clock.Now())
+	outcome, complete := jobs.Read(job, pods.Items, e.Clock.Now(), f.gpuResource)
 	if !complete {
 		// Job and pods arrive on different watches: ask before calling a pod's last word lost.
 		selector := client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)}
 		if err := e.Live.List(ctx, &pods, client.InNamespace(job.Namespace), selector); err != nil {
 			return err
 		}
-		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now())
+		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now(), f.gpuResource)
 	}
 	c.Outcome = outcome
 	if outcome.State == jobs.Active && f.look {
@@ -176,6 +180,9 @@ func nestedOutcome(conditions []metav1.Condition) jobs.Outcome {
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReconciling); c != nil && c.Status == metav1.ConditionTrue {
 		o.Message = c.Reason + ": " + c.Message
 	}
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionQuotaReserved); c != nil && c.Status == metav1.ConditionFalse {
+		o.Queued, o.Message = true, c.Message
+	}
 	return o
 }
 
@@ -183,7 +190,7 @@ func nestedOutcome(conditions []metav1.Condition) jobs.Outcome {
 func place(o client.Object) jobs.Place {
 	l := o.GetLabels()
 	return jobs.Place{
-		Iteration: number(l[v1alpha1.LabelIteration]), Stage: v1alpha1.StageName(l[v1alpha1.LabelStage]), Attempt: number(l[v1alpha1.LabelAttempt]),
+		Iteration: number(l[v1alpha1.LabelIteration]), Round: number(cmp.Or(l[v1alpha1.LabelRound], "0")), Stage: v1alpha1.StageName(l[v1alpha1.LabelStage]), Attempt: number(l[v1alpha1.LabelAttempt]),
 	}
 }
 

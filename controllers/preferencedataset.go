@@ -52,6 +52,9 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 func (r *DatasetReconciler) sources(ctx context.Context, d *v1alpha1.PreferenceDataset) (map[string]*v1alpha1.ScoringBatch, error) {
 	found := make(map[string]*v1alpha1.ScoringBatch, len(d.Spec.Sources))
 	for _, s := range d.Spec.Sources {
+		if s.ScoringBatch == "" {
+			continue
+		}
 		var batch v1alpha1.ScoringBatch
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: d.Namespace, Name: s.ScoringBatch}, &batch)
 		if client.IgnoreNotFound(err) != nil {
@@ -65,7 +68,7 @@ func (r *DatasetReconciler) sources(ctx context.Context, d *v1alpha1.PreferenceD
 }
 
 func datasetLedger(s *v1alpha1.PreferenceDatasetStatus) ledger {
-	return ledger{conditions: &s.Conditions, stages: []*[]v1alpha1.StageStatus{&s.Stages}}
+	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}}
 }
 
 // SetupWithManager registers the controller.

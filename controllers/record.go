@@ -18,8 +18,9 @@ import (
 // ledger is where an object's status keeps what all kinds record.
 type ledger struct {
 	conditions *[]metav1.Condition
-	stages     []*[]v1alpha1.StageStatus
-	progress   **v1alpha1.ProgressStatus
+	// stages by iteration.
+	stages   map[int32]*[]v1alpha1.StageStatus
+	progress **v1alpha1.ProgressStatus
 }
 
 // subject is an object whose status is written: as it was, and as it is planned.
@@ -60,31 +61,17 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 	return ctrl.Result{RequeueAfter: next.RequeueAfter}, nil
 }
 
-// write reports whether the planned status is to be written now. A status that differs by nothing but
-// progress, or that its children could tell again, is written at most once in a progress interval.
+// write reports whether the planned status is to be written now. One that tells nothing but progress, or what its children
+// could tell again, is written at most once in a progress interval.
 func (s subject[Status]) write(planned *Status, deferrable bool, e *Engine) bool {
 	if equality.Semantic.DeepEqual(s.status, planned) {
 		return false
 	}
-	was, is := s.ledger(s.status), s.ledger(planned)
 	last := s.object.GetCreationTimestamp()
-	if was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
+	if was := s.ledger(s.status); was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
 		last = *(*was.progress).LastUpdatedTime
 	}
-	if e.Clock.Since(last.Time) >= e.Config.ProgressInterval {
-		return true
-	}
-	return !deferrable && !onlyProgress(s.status, planned, was, is)
-}
-
-func onlyProgress[Status any](before, planned *Status, was, is ledger) bool {
-	if was.progress == nil {
-		return false
-	}
-	kept := *is.progress
-	defer func() { *is.progress = kept }()
-	*is.progress = *was.progress
-	return equality.Semantic.DeepEqual(before, planned)
+	return !deferrable || e.Clock.Since(last.Time) >= e.Config.ProgressInterval
 }
 
 // takeBack records that a child could not be created, and says why when the API server refused it.

@@ -28,9 +28,11 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	children, err := r.children(ctx, family{
-		owner: &batch, records: map[int32][]v1alpha1.StageStatus{0: batch.Status.Stages}, look: r.look(batch.Status.Progress),
-	})
+	f := family{owner: &batch, records: map[int32][]v1alpha1.StageStatus{0: batch.Status.Stages}, look: r.look(batch.Status.Progress)}
+	if batch.Status.Runtime != nil {
+		f.gpuResource = batch.Status.Runtime.Spec.GPUResourceName
+	}
+	children, err := r.children(ctx, f)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -47,7 +49,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 }
 
 func batchLedger(s *v1alpha1.ScoringBatchStatus) ledger {
-	return ledger{conditions: &s.Conditions, stages: []*[]v1alpha1.StageStatus{&s.Stages}, progress: &s.Progress}
+	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}, progress: &s.Progress}
 }
 
 // SetupWithManager registers the controller.

@@ -56,6 +56,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers in
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, ownerIndex, byLabel(batchv1.ControllerUidLabel)); err != nil {
 		return fmt.Errorf("index pods: %w", err)
 	}
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AlignmentApproval{}, approvalIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.AlignmentApproval).Spec.RunUID}
+	})
+	if err != nil {
+		return fmt.Errorf("index approvals: %w", err)
+	}
 	e := &Engine{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("spatialalign-operator"),
 		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers,

@@ -346,9 +346,15 @@ type Decision struct {
 	// +required
 	Accepted *bool `json:"accepted,omitempty"`
 
+	// reason in one word: Accepted, TooLittleGain, GuardrailTripped or ApprovalDenied.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
 	// message says why, with the numbers compared.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
 }

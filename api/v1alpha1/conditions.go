@@ -94,6 +94,14 @@ const (
 	ReasonEnded = "Ended"
 )
 
+// Reasons of decisions, beside GuardrailTripped and ApprovalDenied.
+const (
+	// ReasonAccepted surfaces on a decision that makes an adapter the best one.
+	ReasonAccepted = "Accepted"
+	// ReasonTooLittleGain surfaces on a decision against an adapter that gains less than acceptance asks for.
+	ReasonTooLittleGain = "TooLittleGain"
+)
+
 // Reasons of events that are no condition.
 const (
 	// EventIterationCompleted is emitted once per evaluated iteration.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/spatialalign/operator/api/v1alpha1"
 )
 
@@ -24,4 +26,33 @@ func accept(b Base, name, namespace string) (*v1alpha1.RuntimeSnapshot, *failure
 	spec.AllowedNamespaces = nil
 	generation := r.Generation
 	return &v1alpha1.RuntimeSnapshot{Generation: &generation, Spec: spec}, nil
+}
+
+// accept takes what the run goes by from then on: the runtime, with its own store if it names one, the dataset that it
+// trains on first, and what it takes over from another run. Otherwise it says what it waits for, or what is wrong.
+func (r *runPlan) accept() (waiting, wrong *failure) {
+	snapshot, waiting := accept(r.Base, r.run.Spec.RuntimeRef.Name, r.run.Namespace)
+	if waiting != nil {
+		return waiting, nil
+	}
+	if r.run.Spec.Store != nil {
+		snapshot.Spec.Store = *r.run.Spec.Store
+	}
+	if ref := r.run.Spec.InitialDataset; ref != nil {
+		d := r.Dataset
+		switch {
+		case d == nil:
+			return &failure{v1alpha1.ReasonDatasetNotReady, fmt.Sprintf("PreferenceDataset %q does not exist; waiting for it", ref.Name)}, nil
+		case meta.IsStatusConditionTrue(d.Status.Conditions, v1alpha1.ConditionFailed):
+			return &failure{v1alpha1.ReasonDatasetNotReady, fmt.Sprintf("PreferenceDataset %q has failed; create it again under this name", ref.Name)}, nil
+		case d.Status.Summary == nil:
+			return &failure{v1alpha1.ReasonDatasetNotReady, fmt.Sprintf("PreferenceDataset %q is not complete; waiting for it", ref.Name)}, nil
+		}
+		r.status.InitialDataset = d.Status.Summary.DeepCopy()
+	}
+	if waiting, wrong = r.takeOver(); waiting != nil || wrong != nil {
+		return waiting, wrong
+	}
+	r.status.Runtime, r.status.StartTime = snapshot, &r.Now
+	return nil, nil
 }

@@ -65,6 +65,8 @@ func CreateRefused(list *[]metav1.Condition, before []metav1.Condition, generati
 const (
 	maxConditionMessage = 4096
 	maxStageMessage     = 2048
+	maxImage            = 512
+	maxDecision         = 1024
 )
 
 // clip keeps a message within what status may hold.

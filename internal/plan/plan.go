@@ -25,6 +25,8 @@ type Object interface {
 // Config is what the operator was started with.
 type Config struct {
 	Images jobs.Images
+	// Version of the operator.
+	Version string
 	// ProgressInterval is how often running stages are looked at, and the least time between two
 	// status writes that carry nothing but progress.
 	ProgressInterval time.Duration
@@ -55,8 +57,8 @@ type Child struct {
 	Dataset *v1alpha1.PreferenceDataset
 }
 
-// leaving says that the child is deleted, or about to be, and may still have pods.
-func (c *Child) leaving() bool { return c.Deleting || c.Outcome.Endless }
+// leaving says that the child is deleted, or about to be, and may still have pods that somebody can tell of.
+func (c *Child) leaving() bool { return !c.Outcome.Lost && (c.Deleting || c.Outcome.Endless) }
 
 func (c *Child) kind() string {
 	switch {

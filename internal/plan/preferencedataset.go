@@ -23,9 +23,10 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	if taken == nil {
 		taken, waiting = snapshot(b, parent, dataset.Spec.RuntimeRef.Name, dataset.Namespace)
 	}
-	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children}
+	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children, startup: startup(parent)}
+	at := jobs.Place{Stage: v1alpha1.StagePair}
 	var from []contract.PairSource
-	if waiting == nil && !s.underway(status.Stages, 0, v1alpha1.StagePair) {
+	if waiting == nil && !s.underway(status.Stages, at) {
 		from, waiting = pairSources(dataset.Spec.Sources, sources)
 	}
 	if waiting != nil {
@@ -38,7 +39,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	status.Phase = v1alpha1.PhaseRunning
 
 	build := func(place jobs.Place) Object { return pairJob(b, dataset, parent, taken, from, place) }
-	if _, child := s.step(&status.Stages, 0, v1alpha1.StagePair, build); child != nil {
+	if _, child := s.step(&status.Stages, at, build); child != nil {
 		status.Summary, status.Phase = pairSummary(child.Outcome), v1alpha1.PhaseSucceeded
 		cond.complete(v1alpha1.ReasonPaired, fmt.Sprintf("%d pairs of %d prompts", *status.Summary.Pairs, *status.Summary.UsablePrompts))
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status}
@@ -50,7 +51,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	}
 	return Next[v1alpha1.PreferenceDatasetStatus]{
 		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
-		Deferrable: parent != nil && undisturbed(status.Stages),
+		Deferrable: routine(parent != nil, dataset.Status.Conditions, status.Conditions, dataset.Status.Stages, status.Stages),
 	}
 }
 
@@ -58,6 +59,10 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 func pairSources(named []v1alpha1.PairSource, batches map[string]*v1alpha1.ScoringBatch) ([]contract.PairSource, *failure) {
 	var from []contract.PairSource
 	for _, n := range named {
+		if n.Scores != nil {
+			from = append(from, contract.PairSource{Iteration: int(ptr.Deref(n.Iteration, 0)), Scores: artifact(*n.Scores)})
+			continue
+		}
 		batch := batches[n.ScoringBatch]
 		switch {
 		case batch == nil:
@@ -76,6 +81,10 @@ func pairJob(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, taken 
 	pairing := ptr.Deref(dataset.Spec.Pairing, v1alpha1.PairingSpec{PairingRules: v1alpha1.PairingRules{WinnerThreshold: "0.7", LoserThreshold: "0.7"}})
 	spec := &contract.PairSpec{
 		Sources: from, WinnerThreshold: string(pairing.WinnerThreshold), LoserThreshold: string(pairing.LoserThreshold),
+		MinMargin: string(pairing.MinMargin), MaxPairsPerPrompt: int(pairing.MaxPairsPerPrompt),
+	}
+	if dataset.Spec.Extends != nil {
+		spec.Extends = ptr.To(artifact(*dataset.Spec.Extends))
 	}
 	if dataset.Spec.Import != nil {
 		a := artifact(*dataset.Spec.Import)

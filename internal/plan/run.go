@@ -2,48 +2,61 @@ package plan
 
 import (
 	"fmt"
+	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
-	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/jobs"
 )
+
+// Related are the objects beside its children that a run's plan looks at.
+type Related struct {
+	// Dataset is what spec.initialDataset names; nil while it does not exist. It is looked at before acceptance.
+	Dataset *v1alpha1.PreferenceDataset
+	// Rerun is the run that spec.rerun names; nil while it does not exist. It is looked at before acceptance.
+	Rerun *v1alpha1.AlignmentRun
+	// Approvals that name the run, oldest first.
+	Approvals []v1alpha1.AlignmentApproval
+}
 
 // Run plans an AlignmentRun:
 //
 //	iteration 0:        Prepare -> evaluate(base)
-//	iteration k >= 1:   Prepare -> Sample -> Score -> Pair -> Train -> evaluate(adapter k) -> decision
+//	iteration k >= 1:   Prepare -> Sample -> Score -> Pair -> [yield, approval] -> Train -> evaluate(adapter k)
+//	                    -> Compare -> [acceptance, guards, approval] -> decision -> Lineage
 //	evaluate:           EvaluationPrepare -> EvaluationSample -> EvaluationScore
+//	a good end:         TestPrepare -> TestSample -> TestScore, with test prompts
 //
 // Iteration 0's Prepare resolves the prompts and lists the samples of both the baseline and iteration 1, which
-// therefore run side by side and have no prepare stage of their own.
-func Run(b Base, run *v1alpha1.AlignmentRun) Next[v1alpha1.AlignmentRunStatus] {
-	r := &runPlan{Base: b, run: run, status: *run.Status.DeepCopy()}
+// therefore run side by side and have no prepare stage of their own. Lineage holds up nothing but the end.
+func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.AlignmentRunStatus] {
+	r := &runPlan{Base: b, Related: related, run: run, status: *run.Status.DeepCopy()}
 	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now}
+	r.account()
 	if Ended(r.status.Conditions) {
-		// Sticky. What was still active when the run ended may have been created by a plan that saw less.
-		return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(b.Children)}
+		return r.ended()
 	}
 	r.status.ObservedGeneration = run.Generation
 	if r.status.Runtime == nil {
-		snapshot, waiting := accept(b, run.Spec.RuntimeRef.Name, run.Namespace)
+		waiting, wrong := r.accept()
+		if wrong != nil {
+			return r.fail(wrong)
+		}
 		if waiting != nil {
 			r.status.Phase = v1alpha1.PhasePending
 			r.cond.wait(waiting)
 			next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status}
-			if b.Missing != "" {
+			if b.Missing != "" || run.Spec.Rerun != nil {
 				next.RequeueAfter = b.Config.ProgressInterval // nothing is watched there
 			}
 			return next
 		}
-		r.status.Runtime, r.status.StartTime = snapshot, &b.Now
 	}
 	if ptr.Deref(run.Spec.Suspend, false) {
-		return r.suspend()
+		return r.suspend(v1alpha1.ReasonSuspendRequested, "spec.suspend is true")
 	}
 	return r.loop()
 }
@@ -51,79 +64,84 @@ func Run(b Base, run *v1alpha1.AlignmentRun) Next[v1alpha1.AlignmentRunStatus] {
 // runPlan is one pass over one run.
 type runPlan struct {
 	Base
+	Related
 	run    *v1alpha1.AlignmentRun
 	status v1alpha1.AlignmentRunStatus
 	cond   conditions
 	stages stages
 	// resolved is the run's spec with the runtime's defaults filled in.
 	resolved resolved
+	// unpayable says why the next iteration may not start; empty when it may.
+	unpayable string
+	// until is when a deadline passes that no event tells; zero for none.
+	until time.Time
 }
 
-func (r *runPlan) suspend() Next[v1alpha1.AlignmentRunStatus] {
+// suspend holds the run: whatever is active is deleted, and the next attempts start when the reason is gone.
+func (r *runPlan) suspend(reason, why string) Next[v1alpha1.AlignmentRunStatus] {
 	r.status.Phase, r.status.Progress = v1alpha1.PhaseSuspended, nil
-	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspendRequested,
-		"spec.suspend is true; active stages are deleted, what they finished stays in the store")
-	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonSuspendRequested, "suspended")
-	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children)}
-	if !meta.IsStatusConditionTrue(r.run.Status.Conditions, v1alpha1.ConditionSuspended) {
-		next.RequeueAfter = r.Config.ProgressInterval // once more, for a child that the cache does not show yet
+	r.idle()
+	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, reason,
+		why+"; active stages are deleted, what they finished stays in the store")
+	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, "suspended")
+	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), Deferrable: r.onlyUsage()}
+	if !meta.IsStatusConditionTrue(r.run.Status.Conditions, v1alpha1.ConditionSuspended) || len(next.Delete) > 0 || r.usesGPUs() {
+		next.RequeueAfter = r.Config.ProgressInterval // once more, for a child that the cache does not show yet, and for GPUs that are still held
 	}
 	return next
 }
 
 func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
-	r.stages = stages{now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children}
+	r.stages = stages{
+		now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children,
+		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second,
+	}
 	r.resolved = resolve(r.run.Spec, r.status.Runtime.Spec.Defaults)
+	before := *r.status.DeepCopy()
+	r.status.PendingApproval = nil
+	end := r.concluded(r.iterate())
+	if reason := r.overspent(); reason != "" {
+		r.status = before // nothing of this pass is to happen
+		r.cond.list = &r.status.Conditions
+		return r.unpaid(reason)
+	}
 	if meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionSuspended) != nil {
-		r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionFalse, v1alpha1.ReasonResumed, "spec.suspend is false")
+		r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionFalse, v1alpha1.ReasonResumed, "nothing holds the run")
 	}
 	r.cond.run()
+	r.quota()
 	r.status.Phase = v1alpha1.PhaseRunning
-
-	end := r.iterate()
+	r.pending()
 	if r.stages.failed != nil {
 		return r.fail(r.stages.failed)
+	}
+	if end == nil {
+		end = r.deadline()
 	}
 	if end != nil {
 		return r.end(end)
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, Delete: endless(r.Children), RequeueAfter: r.Config.ProgressInterval, Deferrable: r.deferrable(),
+		Status: r.status, Create: r.stages.create, Delete: endless(r.Children), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
 	}
 }
 
-// deferrable says that nothing is new but prepare stages that succeeded and first attempts that started: the live
-// children tell the same, and a prepare stage that had to run again would cost seconds.
-func (r *runPlan) deferrable() bool {
-	if !equality.Semantic.DeepEqual(r.run.Status.Conditions, r.status.Conditions) {
-		return false
+// requeue is when to look again although no event may come.
+func (r *runPlan) requeue() time.Duration {
+	again := time.Duration(0)
+	if r.status.PendingApproval == nil || len(r.stages.active) > 0 || r.usesGPUs() {
+		again = r.Config.ProgressInterval
 	}
-	recorded := map[int32][]v1alpha1.StageStatus{}
-	for _, it := range r.run.Status.Iterations {
-		recorded[*it.Iteration] = it.Stages
+	if left := r.until.Sub(r.Now.Time); !r.until.IsZero() && (again == 0 || left < again) {
+		again = max(left, time.Second)
 	}
-	for _, it := range r.status.Iterations {
-		for i := range it.Stages {
-			rec := &it.Stages[i]
-			if !equality.Semantic.DeepEqual(stageRecord(recorded[*it.Iteration], rec.Name), rec) && !cheap(rec) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// cheap says that losing the record costs nothing, or a prepare stage.
-func cheap(rec *v1alpha1.StageStatus) bool {
-	prepare := rec.Name == v1alpha1.StagePrepare || rec.Name == v1alpha1.StageEvaluationPrepare
-	skipped := rec.State == v1alpha1.StageSucceeded && rec.Child == ""
-	return *rec.Attempt == 0 && rec.Failures == 0 && (rec.State == v1alpha1.StageRunning || skipped || prepare && rec.State == v1alpha1.StageSucceeded)
+	return again
 }
 
 // iterate moves the baseline and the current iteration on, and returns the run's end once it is reached.
 func (r *runPlan) iterate() *ending {
-	if !r.prompts() {
+	if r.status.Prompts == nil && r.cannotPay(1) || !r.prompts() {
 		return nil
 	}
 	baseline := r.evaluate(0)
@@ -136,10 +154,23 @@ func (r *runPlan) iterate() *ending {
 		if k >= r.run.Spec.Iterations {
 			return &ending{reason: v1alpha1.ReasonIterationsCompleted, message: fmt.Sprintf("%d iteration(s) evaluated", k)}
 		}
+		if r.record(k+1) == nil && r.cannotPay(k+1) {
+			return nil
+		}
 		if end, done := r.iteration(k+1, baseline); end != nil || !done {
 			return end
 		}
 	}
+}
+
+// concluded lets an end pass once the lineage of all that was decided is recorded and, for a good one, the best adapter
+// is tested.
+func (r *runPlan) concluded(end *ending) *ending {
+	recorded := r.lineages()
+	if end == nil || !recorded || !end.bad && !r.test() {
+		return nil
+	}
+	return end
 }
 
 // decided is the newest iteration with a decision; 0 when there is none yet.
@@ -155,67 +186,54 @@ func (r *runPlan) decided() int32 {
 
 // iteration moves iteration k on, up to its decision. baseline says whether the baseline's evaluation is recorded.
 func (r *runPlan) iteration(k int32, baseline bool) (end *ending, done bool) {
-	if !r.pairs(k) {
-		return nil, false
-	}
-	if end := r.pairing(k); end != nil {
+	ready, end := r.pairs(k)
+	if end != nil {
 		if !baseline {
 			return nil, false // an ending without training still wants the baseline beside it
 		}
 		return end, true
 	}
-	if !r.train(k) || !r.evaluate(k) || !baseline {
+	if !ready {
 		return nil, false
 	}
-	r.decide(k)
-	return nil, true
+	if ok, end := r.approved(k, v1alpha1.GatePair, r.record(k).Pairs.Artifact); end != nil || !ok {
+		return end, false
+	}
+	if !r.train(k) || !r.evaluate(k) || !baseline || !r.compare(k) {
+		return nil, false
+	}
+	end, done = r.decide(k)
+	return end, done
 }
 
 // prompts resolves the prompt sets, once, and lists the first samples.
 func (r *runPlan) prompts() bool {
-	done, child := r.step(0, v1alpha1.StagePrepare, r.prepareRun)
+	if r.status.Prompts != nil {
+		return true
+	}
+	done, child := r.step(jobs.Place{Stage: v1alpha1.StagePrepare}, r.prepareRun)
 	if child != nil {
 		r.status.Prompts = &v1alpha1.ResolvedPrompts{
 			Train:      promptSet(child.Outcome, setTrain),
 			Evaluation: promptSet(child.Outcome, setEvaluation),
 		}
-		r.skipStored(child, setEvaluation, 0, v1alpha1.StageEvaluationSample)
-		r.skipStored(child, setTrain, 1, v1alpha1.StageSample)
-	}
-	return done
-}
-
-// pairs samples, scores and pairs the training prompts of iteration k.
-func (r *runPlan) pairs(k int32) bool {
-	if k > 1 {
-		done, child := r.step(k, v1alpha1.StagePrepare, r.prepareTraining)
-		if child != nil {
-			r.skipStored(child, setTrain, k, v1alpha1.StageSample)
+		if r.run.Spec.Prompts.Test != nil {
+			r.status.Prompts.Test = ptr.To(promptSet(child.Outcome, setTest))
 		}
-		if !done {
-			return false
+		r.skipStored(child, setEvaluation, jobs.Place{Stage: v1alpha1.StageEvaluationSample})
+		if r.status.InitialDataset == nil {
+			r.skipStored(child, setTrain, jobs.Place{Iteration: 1, Stage: v1alpha1.StageSample})
 		}
-	}
-	if done, _ := r.step(k, v1alpha1.StageSample, r.sampleTraining); !done {
-		return false
-	}
-	done, child := r.step(k, v1alpha1.StageScore, r.scoreTraining)
-	if child != nil {
-		r.record(k).Samples = child.Batch.Status.Summary
-	}
-	if !done {
-		return false
-	}
-	done, child = r.step(k, v1alpha1.StagePair, r.pair)
-	if child != nil {
-		r.record(k).Pairs = child.Dataset.Status.Summary
 	}
 	return done
 }
 
 // train makes the adapter of iteration k.
 func (r *runPlan) train(k int32) bool {
-	done, child := r.step(k, v1alpha1.StageTrain, r.trainAdapter)
+	if r.record(k).Adapter != nil {
+		return true
+	}
+	done, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageTrain}, r.trainAdapter)
 	if child != nil {
 		it := r.record(k)
 		it.Adapter = reference(child.Outcome.Outputs["adapter"])
@@ -224,36 +242,43 @@ func (r *runPlan) train(k int32) bool {
 	return done
 }
 
-// evaluate measures the adapter of iteration k (0: the base model) on the held-out prompts.
+// evaluate measures the adapter of iteration k (0: what the run starts from) on the held-out prompts.
 func (r *runPlan) evaluate(k int32) bool {
-	if k > 0 {
-		done, child := r.step(k, v1alpha1.StageEvaluationPrepare, r.prepareEvaluation)
-		if child != nil {
-			r.skipStored(child, setEvaluation, k, v1alpha1.StageEvaluationSample)
-		}
-		if !done {
-			return false
-		}
+	if it := r.record(k); it != nil && it.Evaluation != nil {
+		return true
 	}
-	if done, _ := r.step(k, v1alpha1.StageEvaluationSample, r.sampleEvaluation); !done {
+	if k > 0 && !r.prepared(jobs.Place{Iteration: k, Stage: v1alpha1.StageEvaluationPrepare}, r.prepareEvaluation, setEvaluation, v1alpha1.StageEvaluationSample) {
 		return false
 	}
-	done, child := r.step(k, v1alpha1.StageEvaluationScore, r.scoreEvaluation)
+	if done, _ := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageEvaluationSample}, r.sampleEvaluation); !done {
+		return false
+	}
+	done, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageEvaluationScore}, r.scoreEvaluation)
 	if child != nil {
 		r.evaluated(k, child.Batch.Status.Summary)
 	}
 	return done
 }
 
-// step moves one stage of iteration k on: see stages.step.
-func (r *runPlan) step(k int32, name v1alpha1.StageName, build func(jobs.Place) Object) (bool, *Child) {
-	return r.stages.step(&r.iterationRecord(k).Stages, k, name, build)
+// prepared lists the samples of a set, and skips their sampling when the store has all of them.
+func (r *runPlan) prepared(at jobs.Place, build func(jobs.Place) Object, set string, sampling v1alpha1.StageName) bool {
+	done, child := r.step(at, build)
+	if child != nil {
+		at.Stage = sampling
+		r.skipStored(child, set, at)
+	}
+	return done
+}
+
+// step moves one stage on: see stages.step.
+func (r *runPlan) step(at jobs.Place, build func(jobs.Place) Object) (bool, *Child) {
+	return r.stages.step(&r.iterationRecord(at.Iteration).Stages, at, build)
 }
 
 // skipStored records a sampling stage as done when the prepare stage found every sample of its set in the store.
-func (r *runPlan) skipStored(prepared *Child, set string, k int32, name v1alpha1.StageName) {
+func (r *runPlan) skipStored(prepared *Child, set string, sampling jobs.Place) {
 	if prepared.Outcome.Counts[set+"/missing"] == 0 {
-		r.stages.skip(&r.iterationRecord(k).Stages, name, "all samples were in the store")
+		r.stages.skip(&r.iterationRecord(sampling.Iteration).Stages, sampling, "all samples were in the store")
 	}
 }
 
@@ -275,11 +300,10 @@ func (r *runPlan) record(k int32) *v1alpha1.IterationStatus {
 	return nil
 }
 
-func promptSet(o jobs.Outcome, name string) v1alpha1.ResolvedPromptSet {
-	a := o.Outputs["prompts/"+name]
-	return v1alpha1.ResolvedPromptSet{Key: v1alpha1.ArtifactKey(a.Key), Digest: v1alpha1.Digest(a.Digest), Count: o.Counts[name+"/prompts"]}
-}
-
-func promptArtifact(s v1alpha1.ResolvedPromptSet) contract.Artifact {
-	return contract.Artifact{Key: string(s.Key), Digest: string(s.Digest)}
+// stage is the record of a stage; nil where there is none.
+func (r *runPlan) stage(k int32, name v1alpha1.StageName, round int32) *v1alpha1.StageStatus {
+	if it := r.record(k); it != nil {
+		return stageRecord(it.Stages, name, round)
+	}
+	return nil
 }

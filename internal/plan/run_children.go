@@ -17,6 +17,7 @@ import (
 const (
 	setTrain      = "train"
 	setEvaluation = "evaluation"
+	setTest       = "test"
 )
 
 func (r *runPlan) owner() jobs.Owner {
@@ -29,53 +30,53 @@ func (r *runPlan) job(p jobs.Place, spec contract.Spec) Object {
 	spec.Output = outputPrefix(r.run.UID, p)
 	return jobs.Build(jobs.Work{
 		Owner: r.owner(), Place: p, Spec: spec, Runtime: &r.status.Runtime.Spec, Images: r.Config.Images, ConfigMaps: r.configMaps(spec),
+		Scheduling: r.run.Spec.Scheduling, GPUsPerNode: r.resolved.gpusPerNode,
 	})
 }
 
 func (r *runPlan) prepareRun(p jobs.Place) Object {
-	return r.job(p, contract.Spec{Stage: contract.Prepare, Prepare: &contract.PrepareSpec{
-		Prompts: []contract.PromptSource{
-			promptSource(setTrain, r.run.Spec.Prompts.Train),
-			promptSource(setEvaluation, r.run.Spec.Prompts.Evaluation),
-		},
-		Sets: []contract.SampleSet{r.evaluationSet(nil, nil), r.trainingSet(nil, 1, nil)},
-	}})
+	spec := &contract.PrepareSpec{Sets: []contract.SampleSet{r.heldOutSet(setEvaluation, nil, r.adapter(0))}}
+	for _, set := range r.promptSets() {
+		spec.Prompts = append(spec.Prompts, promptSource(set.name, set.source))
+	}
+	if r.status.InitialDataset == nil {
+		spec.Sets = append(spec.Sets, r.trainingSet(nil, jobs.Place{Iteration: 1}))
+	}
+	return r.job(p, contract.Spec{Stage: contract.Prepare, Prepare: spec})
 }
 
 func (r *runPlan) prepareTraining(p jobs.Place) Object {
 	prompts := promptArtifact(r.status.Prompts.Train)
 	return r.job(p, contract.Spec{Stage: contract.Prepare, Prepare: &contract.PrepareSpec{
-		Sets: []contract.SampleSet{r.trainingSet(&prompts, p.Iteration, r.policy(p.Iteration))},
+		Sets: []contract.SampleSet{r.trainingSet(&prompts, p)},
 	}})
 }
 
 func (r *runPlan) prepareEvaluation(p jobs.Place) Object {
 	prompts := promptArtifact(r.status.Prompts.Evaluation)
 	return r.job(p, contract.Spec{Stage: contract.Prepare, Prepare: &contract.PrepareSpec{
-		Sets: []contract.SampleSet{r.evaluationSet(&prompts, r.adapter(p.Iteration))},
+		Sets: []contract.SampleSet{r.heldOutSet(setEvaluation, &prompts, r.adapter(p.Iteration))},
 	}})
 }
 
 func (r *runPlan) sampleTraining(p jobs.Place) Object {
 	return r.job(p, contract.Spec{Stage: contract.Sample, Sample: &contract.SampleSpec{
-		Prompts: promptArtifact(r.status.Prompts.Train), Index: r.index(p.Iteration, setTrain),
-		Sampling: r.sampling(r.policy(p.Iteration)), KeepLatents: true,
+		Prompts: promptArtifact(r.status.Prompts.Train), Index: r.trainingIndex(p), Sampling: r.sampling(r.policy(p.Iteration)), KeepLatents: true,
 	}})
 }
 
 func (r *runPlan) sampleEvaluation(p jobs.Place) Object {
 	return r.job(p, contract.Spec{Stage: contract.Sample, Sample: &contract.SampleSpec{
-		Prompts: promptArtifact(r.status.Prompts.Evaluation), Index: r.index(p.Iteration, setEvaluation),
-		Sampling: r.sampling(r.adapter(p.Iteration)),
+		Prompts: promptArtifact(r.status.Prompts.Evaluation), Index: r.evaluationIndex(p.Iteration), Sampling: r.sampling(r.adapter(p.Iteration)),
 	}})
 }
 
 func (r *runPlan) scoreTraining(p jobs.Place) Object {
-	return r.batch(p, promptArtifact(r.status.Prompts.Train), r.index(p.Iteration, setTrain))
+	return r.batch(p, promptArtifact(r.status.Prompts.Train), r.trainingIndex(p))
 }
 
 func (r *runPlan) scoreEvaluation(p jobs.Place) Object {
-	return r.batch(p, promptArtifact(r.status.Prompts.Evaluation), r.index(p.Iteration, setEvaluation))
+	return r.batch(p, promptArtifact(r.status.Prompts.Evaluation), r.evaluationIndex(p.Iteration))
 }
 
 func (r *runPlan) batch(p jobs.Place, prompts, index contract.Artifact) Object {
@@ -89,21 +90,23 @@ func (r *runPlan) batch(p jobs.Place, prompts, index contract.Artifact) Object {
 	}
 }
 
-// pair makes the dataset of iteration k from the training samples of every iteration so far.
+// pair makes the dataset of iteration k from the scores of its rounds and, with history Cumulative, the pairs before it.
 func (r *runPlan) pair(p jobs.Place) Object {
-	var sources []v1alpha1.PairSource
-	for k := int32(1); k <= p.Iteration; k++ {
-		iteration := k
-		sources = append(sources, v1alpha1.PairSource{
-			ScoringBatch: stageRecord(r.record(k).Stages, v1alpha1.StageScore).Child, Iteration: &iteration,
-		})
+	it := r.record(p.Iteration)
+	sources := []v1alpha1.PairSource{{Scores: it.Samples.Scores, Iteration: ptr.To(p.Iteration)}}
+	for i := range it.Resampled {
+		sources = append(sources, v1alpha1.PairSource{Scores: it.Resampled[i].Samples.Scores, Iteration: ptr.To(p.Iteration)})
+	}
+	pairing := ptr.Deref(r.run.Spec.Pairing, v1alpha1.RunPairingSpec{})
+	spec := v1alpha1.PreferenceDatasetSpec{
+		RuntimeRef: r.run.Spec.RuntimeRef, Sources: sources, Pairing: &v1alpha1.PairingSpec{PairingRules: pairing.PairingRules}, Retries: r.run.Spec.Retries,
+	}
+	if before := r.record(p.Iteration - 1); pairing.History != v1alpha1.HistoryLatest && before != nil && before.Pairs != nil {
+		spec.Extends = before.Pairs.Artifact
 	}
 	return &v1alpha1.PreferenceDataset{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "PreferenceDataset"},
-		ObjectMeta: jobs.Meta(r.owner(), p),
-		Spec: v1alpha1.PreferenceDatasetSpec{
-			RuntimeRef: r.run.Spec.RuntimeRef, Sources: sources, Pairing: &v1alpha1.PairingSpec{PairingRules: ptr.Deref(r.run.Spec.Pairing, v1alpha1.RunPairingSpec{}).PairingRules}, Retries: r.run.Spec.Retries,
-		},
+		ObjectMeta: jobs.Meta(r.owner(), p), Spec: spec,
 	}
 }
 
@@ -112,62 +115,114 @@ func (r *runPlan) trainAdapter(p jobs.Place) Object {
 	return r.job(p, contract.Spec{Stage: contract.Train, Train: &contract.TrainSpec{
 		Prompts: promptArtifact(r.status.Prompts.Train), Pairs: artifact(*r.record(p.Iteration).Pairs.Artifact),
 		Model: contract.Model{Name: model.Name, Digest: string(model.Digest)}, NumericsRevision: model.NumericsRevision,
-		StartAdapter: r.policy(p.Iteration), Seed: r.resolved.seed, Iteration: int(p.Iteration), Training: r.resolved.training,
+		StartAdapter: r.start(p.Iteration), ReferenceAdapter: r.referenceAdapter(p.Iteration),
+		Seed: r.resolved.seed, Iteration: int(p.Iteration), Training: r.resolved.training,
 	}})
 }
 
-// policy is the adapter that iteration k samples from and starts its training at: the best one when it began.
-// Iteration 1 does not wait for the baseline, and always starts at the base model.
+// policy is the adapter that iteration k samples from: the best one when it began. Iteration 1 does not wait for the
+// baseline, and samples from what the run starts from.
 func (r *runPlan) policy(k int32) *contract.Artifact {
-	if k == 1 || r.status.Best == nil || r.status.Best.Adapter == nil {
-		return nil
+	if it := r.record(k); it != nil && it.Comparison != nil {
+		return r.adapter(*it.Comparison.Iteration) // the best may be another by now: this is what it was compared with
 	}
-	a := artifact(*r.status.Best.Adapter)
-	return &a
+	if k == 1 {
+		return r.adapter(0)
+	}
+	return r.adapter(*r.status.Best.Iteration)
 }
 
-// adapter that iteration k made; nil for the base model.
+// start is the adapter that iteration k's training goes on from; nil for a fresh one.
+func (r *runPlan) start(k int32) *contract.Artifact {
+	if t := r.run.Spec.Training; t != nil && t.Start == v1alpha1.StartFresh {
+		return nil
+	}
+	return r.policy(k)
+}
+
+// referenceAdapter is what iteration k's training is held to; nil for the base model.
+func (r *runPlan) referenceAdapter(k int32) *contract.Artifact {
+	if t := r.run.Spec.Training; t == nil || t.ReferencePolicy != v1alpha1.ReferencePrevious {
+		return nil
+	}
+	return r.policy(k)
+}
+
+// adapter that iteration k made; of iteration 0 what the run starts from, nil for the base model.
 func (r *runPlan) adapter(k int32) *contract.Artifact {
-	if k == 0 {
+	made := r.run.Spec.InitialAdapter
+	if it := r.record(k); it != nil && it.Adapter != nil {
+		made = it.Adapter
+	}
+	if made == nil {
 		return nil
 	}
-	a := artifact(*r.record(k).Adapter)
-	return &a
+	return ptr.To(artifact(*made))
 }
 
-// index of the samples of iteration k's set. Iteration 0 lists those of the baseline and of iteration 1.
-func (r *runPlan) index(k int32, set string) contract.Artifact {
-	stage := v1alpha1.StagePrepare
-	switch {
-	case k == 1 && set == setTrain:
-		k = 0
-	case k > 0 && set == setEvaluation:
-		stage = v1alpha1.StageEvaluationPrepare
+// trainingIndex lists the samples of a round. Iteration 0's prepare stage lists iteration 1's, where it could.
+func (r *runPlan) trainingIndex(p jobs.Place) contract.Artifact {
+	if rec := r.stage(p.Iteration, v1alpha1.StagePrepare, p.Round); rec != nil {
+		return output(rec, "index/"+setTrain)
 	}
-	return output(stageRecord(r.record(k).Stages, stage), "index/"+set)
+	return output(r.stage(0, v1alpha1.StagePrepare, 0), "index/"+setTrain)
+}
+
+// evaluationIndex lists the held-out samples of iteration k.
+func (r *runPlan) evaluationIndex(k int32) contract.Artifact {
+	stage := v1alpha1.StageEvaluationPrepare
+	if k == 0 {
+		stage = v1alpha1.StagePrepare
+	}
+	return output(r.stage(k, stage, 0), "index/"+setEvaluation)
 }
 
 func (r *runPlan) sampling(adapter *contract.Artifact) contract.Sampling {
 	model := r.status.Runtime.Spec.Model
-	return contract.Sampling{
-		Model: contract.Model{Name: model.Name, Digest: string(model.Digest)}, NumericsRevision: model.NumericsRevision,
-		Adapter: adapter, Steps: r.resolved.samplingSteps,
-	}
+	s := r.resolved.sampling
+	s.Model, s.NumericsRevision, s.Adapter = contract.Model{Name: model.Name, Digest: string(model.Digest)}, model.NumericsRevision, adapter
+	return s
 }
 
-func (r *runPlan) trainingSet(prompts *contract.Artifact, k int32, adapter *contract.Artifact) contract.SampleSet {
+// trainingSet is the samples of an iteration's round, with seeds of its own.
+func (r *runPlan) trainingSet(prompts *contract.Artifact, p jobs.Place) contract.SampleSet {
 	return contract.SampleSet{
-		Name: setTrain, Prompts: prompts, SamplesPerPrompt: r.resolved.samplesPerPrompt, Sampling: r.sampling(adapter),
+		Name: setTrain, Prompts: prompts, SamplesPerPrompt: r.resolved.samplesPerPrompt, Sampling: r.sampling(r.policy(p.Iteration)),
 		KeepLatents: true,
-		Seeds:       contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)},
+		Seeds:       contract.SeedRule{Seed: r.resolved.seed, Iteration: int(p.Iteration), Round: int(p.Round)},
 	}
 }
 
-func (r *runPlan) evaluationSet(prompts *contract.Artifact, adapter *contract.Artifact) contract.SampleSet {
+// heldOutSet is the samples of evaluation or test prompts, always with the same seeds.
+func (r *runPlan) heldOutSet(name string, prompts, adapter *contract.Artifact) contract.SampleSet {
 	return contract.SampleSet{
-		Name: setEvaluation, Prompts: prompts, SamplesPerPrompt: r.resolved.evaluationSamples, Sampling: r.sampling(adapter),
+		Name: name, Prompts: prompts, SamplesPerPrompt: r.resolved.evaluationSamples, Sampling: r.sampling(adapter),
 		Seeds: contract.SeedRule{Seed: r.resolved.evaluationSeed},
 	}
+}
+
+func promptSet(o jobs.Outcome, name string) v1alpha1.ResolvedPromptSet {
+	a := o.Outputs["prompts/"+name]
+	return v1alpha1.ResolvedPromptSet{Key: v1alpha1.ArtifactKey(a.Key), Digest: v1alpha1.Digest(a.Digest), Count: o.Counts[name+"/prompts"]}
+}
+
+func promptArtifact(s v1alpha1.ResolvedPromptSet) contract.Artifact {
+	return contract.Artifact{Key: string(s.Key), Digest: string(s.Digest)}
+}
+
+type namedSource struct {
+	name   string
+	source v1alpha1.PromptSource
+}
+
+// promptSets of the run, by name.
+func (r *runPlan) promptSets() []namedSource {
+	p := r.run.Spec.Prompts
+	sets := []namedSource{{setTrain, p.Train}, {setEvaluation, p.Evaluation}}
+	if p.Test != nil {
+		sets = append(sets, namedSource{setTest, *p.Test})
+	}
+	return sets
 }
 
 // promptSource as the prepare stage reads it.
@@ -194,9 +249,9 @@ func (r *runPlan) configMaps(spec contract.Spec) map[string]v1alpha1.ConfigMapKe
 		return nil
 	}
 	refs := map[string]v1alpha1.ConfigMapKeyReference{}
-	for set, s := range map[string]v1alpha1.PromptSource{setTrain: r.run.Spec.Prompts.Train, setEvaluation: r.run.Spec.Prompts.Evaluation} {
-		if s.ConfigMapRef != nil {
-			refs[set] = *s.ConfigMapRef
+	for _, set := range r.promptSets() {
+		if set.source.ConfigMapRef != nil {
+			refs[set.name] = *set.source.ConfigMapRef
 		}
 	}
 	return refs
@@ -204,5 +259,9 @@ func (r *runPlan) configMaps(spec contract.Spec) map[string]v1alpha1.ConfigMapKe
 
 // outputPrefix is where all attempts of a stage write below.
 func outputPrefix(uid types.UID, p jobs.Place) string {
-	return path.Join("runs", string(uid), fmt.Sprintf("%04d", p.Iteration), jobs.Slug(p.Stage))
+	iteration := fmt.Sprintf("%04d", p.Iteration)
+	if p.Round > 0 {
+		iteration += fmt.Sprintf("r%d", p.Round)
+	}
+	return path.Join("runs", string(uid), iteration, jobs.Slug(p.Stage))
 }

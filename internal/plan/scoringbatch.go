@@ -2,8 +2,12 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -16,6 +20,19 @@ type Parent struct {
 	Name string
 	// Runtime is the run's snapshot, which its children go by.
 	Runtime *v1alpha1.RuntimeSnapshot
+	// Scheduling and StartupDeadlineSeconds are the run's.
+	Scheduling             *v1alpha1.SchedulingSpec
+	StartupDeadlineSeconds int64
+}
+
+// startupDeadline of an object that no run owns: AlignmentRun's default.
+const startupDeadline = 1800
+
+func startup(parent *Parent) time.Duration {
+	if parent == nil {
+		return startupDeadline * time.Second
+	}
+	return time.Duration(parent.StartupDeadlineSeconds) * time.Second
 }
 
 // snapshot is the parent's, where there is one, or the runtime's as it is now.
@@ -37,8 +54,13 @@ func runName(parent *Parent) string {
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
+	status.GPUSeconds += charge(status.Stages, 0, b.Children, b.Now)
 	if Ended(status.Conditions) {
-		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
+		next := Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children), Deferrable: true}
+		if slices.ContainsFunc(status.Stages, func(rec v1alpha1.StageStatus) bool { return holdsGPUs(&rec) }) {
+			next.RequeueAfter = b.Config.ProgressInterval
+		}
+		return next
 	}
 	status.ObservedGeneration = batch.Generation
 	if status.Runtime == nil {
@@ -54,10 +76,10 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	status.Phase = v1alpha1.PhaseRunning
 
 	p := &batchPlan{b, batch, parent, &status}
-	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children}
-	tracked, _ := s.step(&status.Stages, 0, v1alpha1.StageTrack, p.track)
+	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent)}
+	tracked, _ := s.step(&status.Stages, jobs.Place{Stage: v1alpha1.StageTrack}, p.track)
 	if tracked {
-		if _, child := s.step(&status.Stages, 0, v1alpha1.StageScore, p.score); child != nil {
+		if _, child := s.step(&status.Stages, jobs.Place{Stage: v1alpha1.StageScore}, p.score); child != nil {
 			status.Summary = scoreSummary(child.Outcome)
 			status.Phase, status.Progress = v1alpha1.PhaseSucceeded, nil
 			cond.complete(v1alpha1.ReasonScored, fmt.Sprintf("%d of %d samples scored", *status.Summary.Scored, *status.Summary.Total))
@@ -69,21 +91,12 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		cond.fail(s.failed)
 		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
+	queuedBatch(cond, s.active)
 	status.Progress = progress(b.Now, s.active, status.Progress)
 	return Next[v1alpha1.ScoringBatchStatus]{
 		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
-		Deferrable: parent != nil && undisturbed(status.Stages),
+		Deferrable: routine(parent != nil, batch.Status.Conditions, status.Conditions, batch.Status.Stages, status.Stages),
 	}
-}
-
-// undisturbed says that the records hold nothing but first attempts, which the live children tell as well.
-func undisturbed(records []v1alpha1.StageStatus) bool {
-	for _, rec := range records {
-		if rec.Failures > 0 || *rec.Attempt > 0 {
-			return false
-		}
-	}
-	return true
 }
 
 type batchPlan struct {
@@ -97,12 +110,13 @@ func (p *batchPlan) track(place jobs.Place) Object {
 	d := p.status.Runtime.Spec.Detector
 	return p.job(place, contract.Spec{Stage: contract.Track, Track: &contract.TrackSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
-		Detector: contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision},
+		Detector:      contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision},
+		RequireVideos: p.parent != nil,
 	}})
 }
 
 func (p *batchPlan) score(place jobs.Place) Object {
-	tracks := stageRecord(p.status.Stages, v1alpha1.StageTrack)
+	tracks := stageRecord(p.status.Stages, v1alpha1.StageTrack, 0)
 	scoring := ptr.Deref(p.batch.Spec.Scoring, v1alpha1.ScoringSpec{}) // the API server defaults it
 	spec := &contract.ScoreSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
@@ -123,6 +137,26 @@ func (p *batchPlan) job(place jobs.Place, spec contract.Spec) Object {
 	spec.Output = outputPrefix(p.batch.UID, place)
 	return jobs.Build(jobs.Work{
 		Owner: jobs.Owner{Kind: "ScoringBatch", Namespace: p.batch.Namespace, Name: p.batch.Name, UID: p.batch.UID, Run: runName(p.parent)},
-		Place: place, Spec: spec, Runtime: &p.status.Runtime.Spec, Images: p.Config.Images,
+		Place: place, Spec: spec, Runtime: &p.status.Runtime.Spec, Images: p.Config.Images, Scheduling: p.scheduling(),
 	})
+}
+
+func (p *batchPlan) scheduling() *v1alpha1.SchedulingSpec {
+	if p.parent == nil {
+		return nil
+	}
+	return p.parent.Scheduling
+}
+
+// queuedBatch says of a batch whether its Job waits in a queue, for the run above to tell.
+func queuedBatch(cond conditions, active []*Child) {
+	for _, c := range active {
+		if c.Outcome.Queued {
+			cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued, or(c.Outcome.Message, "not admitted yet"))
+			return
+		}
+	}
+	if meta.FindStatusCondition(*cond.list, v1alpha1.ConditionQuotaReserved) != nil {
+		cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
+	}
 }

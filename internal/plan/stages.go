@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -18,74 +19,103 @@ type stages struct {
 	now      metav1.Time
 	retries  int32
 	children []Child
+	// startup is how long a pod may be unable to start; 0 is for ever.
+	startup time.Duration
 
 	create []Object
 	active []*Child
 	failed *failure
 }
 
-// step moves one stage on. done says that its result is recorded; result is its child in the one pass in
-// which it becomes so, for the caller to take what the child brings into status.
+// step moves the stage at a place on; the place's attempt does not matter. done says that its result is recorded; result
+// is its child in the one pass in which it becomes so, for the caller to take what the child brings into status.
 //
 // build makes the child of an attempt.
-func (s *stages) step(records *[]v1alpha1.StageStatus, iteration int32, name v1alpha1.StageName, build func(jobs.Place) Object) (done bool, result *Child) {
-	rec := stageRecord(*records, name)
+func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func(jobs.Place) Object) (done bool, result *Child) {
+	rec := stageRecord(*records, at.Stage, at.Round)
 	if rec != nil && rec.State != v1alpha1.StageRunning {
 		return succeeded(rec), nil
 	}
-	child := s.newest(iteration, name)
+	child := s.newest(at)
 	if rec == nil {
 		*records = append(*records, v1alpha1.StageStatus{
-			Name: name, State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: s.started(child),
+			Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: s.started(child),
 		})
 		rec = &(*records)[len(*records)-1]
 	}
 	if child != nil && child.Place.Attempt >= *rec.Attempt {
 		rec.Attempt, rec.Child = ptr.To(child.Place.Attempt), child.Object.GetName()
 	}
-	start := func(attempt int32) {
-		place := jobs.Place{Iteration: iteration, Stage: name, Attempt: attempt}
-		object := build(place)
-		rec.Attempt, rec.Child = ptr.To(attempt), object.GetName()
-		s.create = append(s.create, object)
-		s.active = append(s.active, &Child{Object: object, Place: place})
-	}
 	switch {
 	case child != nil && child.Place.Attempt < *rec.Attempt && child.leaving():
 		// Its failure is recorded; its pods may still write.
 	case child == nil || child.Place.Attempt < *rec.Attempt:
 		if rec.Child == "" {
-			start(*rec.Attempt)
+			s.start(rec, at, *rec.Attempt, build)
 		} else {
 			// The recorded attempt's child existed and is gone: suspended, or deleted by somebody.
-			start(*rec.Attempt + 1)
+			s.start(rec, at, *rec.Attempt+1, build)
 		}
-	case child.Deleting:
+	case child.Deleting && !child.Outcome.Lost:
 		// The next attempt starts when the former's pods are gone: foreground deletion says when.
 	case child.Outcome.State == jobs.Active:
-		if child.Outcome.Message != "" || rec.Failures == 0 {
-			rec.Message = clip(child.Outcome.Message, maxStageMessage) // else the last failure's stays
-		}
-		s.active = append(s.active, child)
+		s.watch(rec, at, child)
 	case child.Outcome.State == jobs.Succeeded:
-		rec.State, rec.CompletionTime, rec.Message = v1alpha1.StageSucceeded, &s.now, ""
-		rec.Outputs = outputs(child.Outcome.Outputs)
+		rec.State, rec.CompletionTime, rec.Message, rec.StuckSince = v1alpha1.StageSucceeded, &s.now, "", nil
+		rec.Outputs, rec.Image = outputs(child.Outcome.Outputs), clip(child.Outcome.Image, maxImage)
 		return true, child
 	default:
-		rec.Failures++
-		rec.Message = clip(fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message), maxStageMessage)
-		if !child.Outcome.Final && rec.Failures <= s.retries {
-			if child.Outcome.Endless {
-				rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone
-			} else {
-				start(*rec.Attempt + 1)
-			}
-			break
-		}
-		rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
-		s.fail(rec, iteration, child)
+		s.retry(rec, at, child, build)
 	}
 	return false, nil
+}
+
+// start makes the child of an attempt.
+func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
+	at.Attempt = attempt
+	object := build(at)
+	rec.Attempt, rec.Child, rec.StuckSince = ptr.To(attempt), object.GetName(), nil
+	s.create = append(s.create, object)
+	s.active = append(s.active, &Child{Object: object, Place: at})
+}
+
+// watch records what an active child says, and fails the stage when a pod of it could not start for too long.
+func (s *stages) watch(rec *v1alpha1.StageStatus, at jobs.Place, child *Child) {
+	if child.Outcome.Message != "" || rec.Failures == 0 {
+		rec.Message = clip(child.Outcome.Message, maxStageMessage) // else the last failure's stays
+	}
+	s.active = append(s.active, child)
+	if child.Outcome.Stuck == "" {
+		rec.StuckSince = nil
+		return
+	}
+	if rec.StuckSince == nil {
+		rec.StuckSince = &s.now
+	}
+	if s.startup > 0 && s.now.Sub(rec.StuckSince.Time) >= s.startup {
+		rec.Failures++
+		rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
+		rec.Message = clip(fmt.Sprintf("no start within startupDeadlineSeconds (%.0f): %s", s.startup.Seconds(), child.Outcome.Stuck), maxStageMessage)
+		s.fail(rec, at.Iteration, child)
+	}
+}
+
+// retry follows a failed child with another attempt, as long as there are any left. A disruption is no failure of the stage.
+func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, build func(jobs.Place) Object) {
+	rec.Message = clip(fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message), maxStageMessage)
+	if !child.Outcome.Disrupted {
+		rec.Failures++
+		if child.Outcome.Final || rec.Failures > s.retries {
+			rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
+			s.fail(rec, at.Iteration, child)
+			return
+		}
+	}
+	if child.Outcome.Endless && !child.Outcome.Lost {
+		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone
+		return
+	}
+	s.start(rec, at, *rec.Attempt+1, build)
 }
 
 // started is when a stage began that has no record yet: now, or when its child was made, if that record was deferred.
@@ -100,8 +130,8 @@ func (s *stages) started(child *Child) *metav1.Time {
 }
 
 // underway says that the stage's attempt has a child that did not fail, so that no other is built now.
-func (s *stages) underway(records []v1alpha1.StageStatus, iteration int32, name v1alpha1.StageName) bool {
-	child, rec := s.newest(iteration, name), stageRecord(records, name)
+func (s *stages) underway(records []v1alpha1.StageStatus, at jobs.Place) bool {
+	child, rec := s.newest(at), stageRecord(records, at.Stage, at.Round)
 	return child != nil && child.Outcome.State != jobs.Failed && (rec == nil || child.Place.Attempt >= *rec.Attempt)
 }
 
@@ -121,24 +151,30 @@ func (s *stages) fail(rec *v1alpha1.StageStatus, iteration int32, child *Child) 
 }
 
 // skip records a stage that has nothing to do.
-func (s *stages) skip(records *[]v1alpha1.StageStatus, name v1alpha1.StageName, why string) {
-	if stageRecord(*records, name) == nil {
+func (s *stages) skip(records *[]v1alpha1.StageStatus, at jobs.Place, why string) {
+	if stageRecord(*records, at.Stage, at.Round) == nil {
 		*records = append(*records, v1alpha1.StageStatus{
-			Name: name, State: v1alpha1.StageSucceeded, Attempt: ptr.To(int32(0)), Message: why, StartTime: &s.now, CompletionTime: &s.now,
+			Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageSucceeded, Attempt: ptr.To(int32(0)), Message: why, StartTime: &s.now, CompletionTime: &s.now,
 		})
 	}
 }
 
 // newest is the stage's child with the highest attempt.
-func (s *stages) newest(iteration int32, name v1alpha1.StageName) *Child {
+func (s *stages) newest(at jobs.Place) *Child {
 	var found *Child
 	for i := range s.children {
 		c := &s.children[i]
-		if c.Place.Iteration == iteration && c.Place.Stage == name && (found == nil || c.Place.Attempt > found.Place.Attempt) {
+		if sameStage(c.Place, at) && (found == nil || c.Place.Attempt > found.Place.Attempt) {
 			found = c
 		}
 	}
 	return found
+}
+
+// sameStage says that two places differ by nothing but the attempt.
+func sameStage(a, b jobs.Place) bool {
+	a.Attempt = b.Attempt
+	return a == b
 }
 
 // unfinished are the children to delete when the object is suspended or has ended. Finished ones stay
@@ -164,9 +200,9 @@ func endless(children []Child) []Object {
 	return objects
 }
 
-func stageRecord(records []v1alpha1.StageStatus, name v1alpha1.StageName) *v1alpha1.StageStatus {
+func stageRecord(records []v1alpha1.StageStatus, name v1alpha1.StageName, round int32) *v1alpha1.StageStatus {
 	for i := range records {
-		if records[i].Name == name {
+		if records[i].Name == name && ptr.Deref(records[i].Round, 0) == round {
 			return &records[i]
 		}
 	}

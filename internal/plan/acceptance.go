@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+const (
+	// shownConfidence is that of the interval in status when acceptance.confidence asks for none.
+	shownConfidence = "0.95"
+	// bootstrapResamples and bootstrapSeed of the comparison: docs/alignmentrun.md.
+	bootstrapResamples = 10_000
+	bootstrapSeed      = 0
+)
+
+// evaluated records what an adapter, or what the run starts from, scores on the held-out prompts.
+func (r *runPlan) evaluated(k int32, summary *v1alpha1.ScoreSummary) {
+	it := r.record(k)
+	it.Evaluation = summary
+	r.status.Accuracy = accuracyAt(summary, r.resolved.headline)
+	if k == 0 {
+		it.CompletionTime, it.Adapter = &r.Now, r.run.Spec.InitialAdapter
+		r.status.Best = &v1alpha1.BestAdapter{Iteration: ptr.To(int32(0)), Accuracy: r.status.Accuracy, Adapter: r.run.Spec.InitialAdapter}
+	}
+}
+
+// compare bootstraps the difference between iteration k's evaluation and the best one's.
+func (r *runPlan) compare(k int32) bool {
+	if r.record(k).Comparison != nil {
+		return true
+	}
+	done, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageCompare}, r.compareEvaluations)
+	if child != nil {
+		m := child.Outcome.Metrics
+		r.record(k).Comparison = &v1alpha1.Comparison{
+			Iteration: r.status.Best.Iteration, Confidence: r.confidence(), Verdict: reference(child.Outcome.Outputs["verdict"]),
+			Delta: v1alpha1.SignedFraction(m["delta"]), LowerBound: v1alpha1.SignedFraction(m["lowerBound"]), UpperBound: v1alpha1.SignedFraction(m["upperBound"]),
+		}
+	}
+	return done
+}
+
+func (r *runPlan) compareEvaluations(p jobs.Place) Object {
+	best := r.record(*r.status.Best.Iteration)
+	return r.job(p, contract.Spec{Stage: contract.Compare, Compare: &contract.CompareSpec{
+		Best: artifact(*best.Evaluation.Scores), Candidate: artifact(*r.record(p.Iteration).Evaluation.Scores),
+		Threshold: string(r.resolved.headline), Confidence: string(r.confidence()), Resamples: bootstrapResamples, Seed: bootstrapSeed,
+	}})
+}
+
+func (r *runPlan) confidence() v1alpha1.Fraction {
+	return or(ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{}).Confidence, shownConfidence)
+}
+
+// decide is the acceptance gate: the candidate replaces the best when its accuracy, or the lower bound of its gain, gains
+// minDelta, no guard metric got too much worse, and nobody who is asked denies it.
+func (r *runPlan) decide(k int32) (end *ending, done bool) {
+	it, best := r.record(k), r.status.Best
+	c := it.Comparison
+	gain, what := c.Delta, "delta"
+	acceptance := ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{})
+	if acceptance.Confidence != "" {
+		gain, what = c.LowerBound, "lower bound"
+	}
+	message := fmt.Sprintf("accuracy %s against %s of iteration %d: delta %s, %s to %s; %s %s against minDelta %s",
+		accuracyAt(it.Evaluation, r.resolved.headline), best.Accuracy, *best.Iteration, c.Delta, c.LowerBound, c.UpperBound, what, gain, r.resolved.minDelta)
+	if decimal(v1alpha1.Fraction(gain))+epsilon < decimal(r.resolved.minDelta) {
+		r.reject(k, v1alpha1.ReasonTooLittleGain, message)
+		return nil, true
+	}
+	if tripped := r.tripped(it); tripped != "" {
+		r.reject(k, v1alpha1.ReasonGuardrailTripped, message+"; "+tripped)
+		return nil, true
+	}
+	ok, end := r.approved(k, v1alpha1.GateEvaluate, it.Adapter)
+	switch denied := r.answer(k, v1alpha1.GateEvaluate); {
+	case ok:
+		r.take(k, message)
+	case denied != nil:
+		r.reject(k, v1alpha1.ReasonApprovalDenied, message+"; denied by AlignmentApproval "+denied.Approval)
+	default:
+		return end, false
+	}
+	return nil, true
+}
+
+// take makes iteration k's adapter the best one.
+func (r *runPlan) take(k int32, message string) {
+	it := r.record(k)
+	accuracy := accuracyAt(it.Evaluation, r.resolved.headline)
+	if decimal(accuracy) > decimal(r.status.Best.Accuracy)+epsilon {
+		r.status.LastImprovedIteration = k
+	}
+	r.status.Best = &v1alpha1.BestAdapter{Iteration: ptr.To(k), Accuracy: accuracy, Adapter: it.Adapter}
+	r.settle(k, true, v1alpha1.ReasonAccepted, message)
+}
+
+func (r *runPlan) reject(k int32, reason, message string) { r.settle(k, false, reason, message) }
+
+// settle records the decision on iteration k.
+func (r *runPlan) settle(k int32, accepted bool, reason, message string) {
+	it := r.record(k)
+	it.Decision = &v1alpha1.Decision{Accepted: ptr.To(accepted), Reason: reason, Message: clip(message, maxDecision)}
+	it.CompletionTime = &r.Now
+	r.status.Accuracy = accuracyAt(it.Evaluation, r.resolved.headline)
+	r.trim(k)
+}
+
+// tripped says which guard metric of a candidate got too much worse than the best one's; empty when none did.
+func (r *runPlan) tripped(it *v1alpha1.IterationStatus) string {
+	was, is := guards(r.record(*r.status.Best.Iteration).Evaluation), guards(it.Evaluation)
+	var worse []string
+	for _, g := range ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{}).GuardMetrics {
+		before, measured := was[g.Name]
+		after, again := is[g.Name]
+		if !measured || !again {
+			if measured { // nothing is left to measure it on
+				worse = append(worse, fmt.Sprintf("guard metric %s was %s and cannot be measured any more", g.Name, before))
+			}
+			continue
+		}
+		drop := decimal(v1alpha1.Fraction(before)) - decimal(v1alpha1.Fraction(after))
+		if lowerIsBetter[g.Name] {
+			drop = -drop
+		}
+		if drop > decimal(v1alpha1.Fraction(g.MaxDrop))+epsilon {
+			worse = append(worse, fmt.Sprintf("guard metric %s went from %s to %s, more than maxDrop %s for the worse", g.Name, before, after, g.MaxDrop))
+		}
+	}
+	return strings.Join(worse, "; ")
+}
+
+// lowerIsBetter of the guard metrics; the others are better when higher.
+var lowerIsBetter = map[v1alpha1.GuardName]bool{"subjectJump": true, "objectDrift": true}
+
+func guards(s *v1alpha1.ScoreSummary) map[v1alpha1.GuardName]string {
+	values := map[v1alpha1.GuardName]string{}
+	for _, g := range s.Guards {
+		values[v1alpha1.GuardName(g.Name)] = g.Value
+	}
+	return values
+}

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// forecast of iteration k in GPU-seconds: what the dearest iteration so far took. The first, with the baseline, is the user's guess.
+func (r *runPlan) forecast(k int32) int64 {
+	if b := r.run.Spec.Budget; k == 1 {
+		if b == nil || b.FirstIterationGPUHours == "" {
+			return 0
+		}
+		return gpuSeconds(b.FirstIterationGPUHours)
+	}
+	var most int64
+	for i := range r.status.Iterations {
+		if it := &r.status.Iterations[i]; *it.Iteration > 0 && *it.Iteration < k {
+			most = max(most, it.GPUSeconds)
+		}
+	}
+	return most
+}
+
+// cannotPay says that iteration k must not start, because the budget does not hold its forecast.
+func (r *runPlan) cannotPay(k int32) bool {
+	r.status.ForecastGPUSeconds = r.forecast(k)
+	b := r.run.Spec.Budget
+	if b == nil || r.status.GPUSeconds+r.status.ForecastGPUSeconds <= gpuSeconds(b.GPUHours) {
+		return false
+	}
+	r.unpayable = fmt.Sprintf("iteration %d is expected to take %s GPU-hours, and %s of budget.gpuHours %s are spent",
+		k, hours(r.status.ForecastGPUSeconds), hours(r.status.GPUSeconds), b.GPUHours)
+	return true
+}
+
+// overspent says why the budget holds the run; empty when it does not. What needs no GPU may end.
+func (r *runPlan) overspent() string {
+	b := r.run.Spec.Budget
+	switch {
+	case b == nil:
+		return ""
+	case r.unpayable != "" && len(r.stages.active) == 0:
+		return r.unpayable
+	case r.status.GPUSeconds < gpuSeconds(b.GPUHours):
+		return ""
+	}
+	for _, c := range r.stages.active {
+		if gpuStage(c.Place) {
+			return fmt.Sprintf("%s GPU-hours are spent, budget.gpuHours is %s", hours(r.status.GPUSeconds), b.GPUHours)
+		}
+	}
+	return ""
+}
+
+// unpaid suspends the run until the budget is raised, or fails it.
+func (r *runPlan) unpaid(why string) Next[v1alpha1.AlignmentRunStatus] {
+	if r.run.Spec.Budget.OnExceeded == v1alpha1.BudgetStop {
+		return r.fail(&failure{v1alpha1.ReasonBudgetExceeded, why})
+	}
+	return r.suspend(v1alpha1.ReasonBudgetExceeded, why+"; raise spec.budget.gpuHours to go on")
+}
+
+// gpuStage says that a stage runs an image of the runtime.
+func gpuStage(p jobs.Place) bool {
+	switch p.Stage {
+	case v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore,
+		v1alpha1.StageTestSample, v1alpha1.StageTestScore:
+		return true
+	default:
+		return false
+	}
+}
+
+func gpuSeconds(hours v1alpha1.Decimal) int64 { return int64(decimal(v1alpha1.Fraction(hours)) * 3600) }
+
+func hours(seconds int64) string { return fmt.Sprintf("%.2f", float64(seconds)/3600) }

@@ -1,0 +1,68 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// deadline ends a run whose pods ran for longer than activeDeadlineSeconds. Time in which none ran does not count.
+func (r *runPlan) deadline() *ending {
+	if !slices.ContainsFunc(r.stages.active, func(c *Child) bool { return !c.Outcome.Queued }) {
+		r.idle()
+		return nil
+	}
+	if r.status.ActiveSince == nil {
+		r.status.ActiveSince = &r.Now
+	}
+	allowed := r.run.Spec.ActiveDeadlineSeconds
+	if allowed == 0 {
+		return nil
+	}
+	r.until = r.status.ActiveSince.Add(time.Duration(allowed-r.status.ActiveSeconds) * time.Second)
+	if r.Now.Time.Before(r.until) {
+		return nil
+	}
+	return &ending{v1alpha1.ReasonDeadlineExceeded, fmt.Sprintf("pods ran for activeDeadlineSeconds, %d", allowed), true}
+}
+
+// idle adds what was active up to now.
+func (r *runPlan) idle() {
+	if r.status.ActiveSince != nil {
+		r.status.ActiveSeconds += max(int64(r.Now.Sub(r.status.ActiveSince.Time).Seconds()), 0)
+		r.status.ActiveSince = nil
+	}
+}
+
+// quota says whether a queue holds up a stage; a run without queues is told nothing.
+func (r *runPlan) quota() {
+	if s := r.run.Spec.Scheduling; !queues(s) && meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) == nil {
+		return
+	}
+	for _, c := range r.stages.active {
+		if c.Outcome.Queued {
+			r.cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued,
+				fmt.Sprintf("iteration %d, stage %s: %s", c.Place.Iteration, c.Place.Stage, or(c.Outcome.Message, "not admitted yet")))
+			return
+		}
+	}
+	r.cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
+}
+
+// queues says that some stage is admitted by a queue.
+func queues(s *v1alpha1.SchedulingSpec) bool {
+	if s == nil {
+		return false
+	}
+	for _, stage := range []*v1alpha1.StageScheduling{s.Sample, s.Track, s.Train} {
+		if stage != nil && stage.QueueName != "" {
+			return true
+		}
+	}
+	return s.QueueName != ""
+}

@@ -1,0 +1,123 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// lineages records in the store what every decided iteration was made of, one after the other: each names the one before.
+func (r *runPlan) lineages() (recorded bool) {
+	for i := range r.status.Iterations {
+		it := &r.status.Iterations[i]
+		if it.Decision == nil || it.Lineage != nil {
+			continue
+		}
+		k := *it.Iteration
+		_, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageLineage}, r.recordLineage)
+		if child == nil {
+			return false
+		}
+		it = r.record(k)
+		it.Lineage = reference(child.Outcome.Outputs["lineage"])
+		if best := r.status.Best; *best.Iteration == k {
+			best.Lineage, best.ModelCard = it.Lineage, reference(child.Outcome.Outputs["modelCard"])
+		}
+		r.trim(r.decided())
+		return r.lineages()
+	}
+	return true
+}
+
+func (r *runPlan) recordLineage(p jobs.Place) Object {
+	return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: r.lineage(p.Iteration)}})
+}
+
+// lineage is what suffices to make iteration k again.
+func (r *runPlan) lineage(k int32) contract.LineageRecord {
+	it := r.record(k)
+	record := contract.LineageRecord{
+		ContractVersion: contract.Version, Namespace: r.run.Namespace, Run: r.run.Name, UID: string(r.run.UID), Iteration: int(k),
+		CodeVersion: r.Config.Version, Spec: encoded(r.run.Spec), Runtime: encoded(r.status.Runtime.Spec), Images: images(it),
+		Sampling: r.sampling(r.policy(k)), Training: r.resolved.training,
+		TrainingSeeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)}, EvaluationSeed: r.resolved.evaluationSeed,
+		Rounds: 1 + len(it.Resampled), Artifacts: map[string]contract.Artifact{}, Results: results(it, r.resolved.headline),
+		Accepted: *it.Decision.Accepted, Reason: it.Decision.Message,
+	}
+	add := func(role string, a *v1alpha1.ArtifactReference) {
+		if a != nil && a.Digest != "" {
+			record.Artifacts[role] = artifact(*a)
+		}
+	}
+	prompts := r.status.Prompts
+	record.Artifacts["prompts/"+setTrain] = promptArtifact(prompts.Train)
+	record.Artifacts["prompts/"+setEvaluation] = promptArtifact(prompts.Evaluation)
+	if prompts.Test != nil {
+		record.Artifacts["prompts/"+setTest] = promptArtifact(*prompts.Test)
+	}
+	if it.Samples != nil {
+		add("scores/0", it.Samples.Scores)
+	}
+	for i := range it.Resampled {
+		add("scores/"+strconv.Itoa(int(it.Resampled[i].Round)), it.Resampled[i].Samples.Scores)
+	}
+	add("pairs", it.Pairs.Artifact)
+	add("adapter", it.Adapter)
+	add("evaluation", it.Evaluation.Scores)
+	add("verdict", it.Comparison.Verdict)
+	if compared := r.record(*it.Comparison.Iteration); compared != nil {
+		add("best", compared.Evaluation.Scores)
+	}
+	for role, a := range map[string]*contract.Artifact{"startAdapter": r.start(k), "referenceAdapter": r.referenceAdapter(k)} {
+		if a != nil && a.Digest != "" {
+			record.Artifacts[role] = *a
+		}
+	}
+	if before := r.record(k - 1); before != nil && before.Lineage != nil {
+		record.Previous = ptr.To(artifact(*before.Lineage))
+	}
+	return record
+}
+
+// results by name, as status has them.
+func results(it *v1alpha1.IterationStatus, headline v1alpha1.Fraction) map[string]string {
+	values := map[string]string{
+		"accuracy": string(accuracyAt(it.Evaluation, headline)), "headlineThreshold": string(headline),
+		"delta": string(it.Comparison.Delta), "lowerBound": string(it.Comparison.LowerBound), "upperBound": string(it.Comparison.UpperBound),
+		"confidence": string(it.Comparison.Confidence), "pairs": fmt.Sprint(*it.Pairs.Pairs), "usablePrompts": fmt.Sprint(*it.Pairs.UsablePrompts),
+		"gpuSeconds": fmt.Sprint(it.GPUSeconds),
+	}
+	for _, g := range it.Evaluation.Guards {
+		values["guard/"+g.Name] = g.Value
+	}
+	for _, m := range it.Training {
+		values["training/"+m.Name] = m.Value
+	}
+	return values
+}
+
+// images that the stages of an iteration ran.
+func images(it *v1alpha1.IterationStatus) map[string]string {
+	ran := map[string]string{}
+	for i := range it.Stages {
+		if rec := &it.Stages[i]; rec.Image != "" {
+			ran[string(rec.Name)] = rec.Image
+		}
+	}
+	return ran
+}
+
+// encoded is JSON of plain data.
+func encoded(v any) json.RawMessage {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage("null") // quantities and strings always encode
+	}
+	return data
+}

@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+const (
+	// keptIterations is how many of the newest iterations status keeps, beside the baseline and the best one: enough for a
+	// curve, and far from what the API server stores.
+	keptIterations = 32
+	// keptStages is how many of them keep the records of their stages.
+	keptStages = 8
+)
+
+// trim drops the outputs that only stages up to iteration k read, and what is older than status keeps. Nothing goes before
+// its lineage is in the store.
+func (r *runPlan) trim(k int32) {
+	for i := range r.status.Iterations {
+		if it := &r.status.Iterations[i]; *it.Iteration <= k {
+			for j := range it.Stages {
+				rec := &it.Stages[j]
+				rec.Outputs = nil
+				if rec.State != v1alpha1.StageRunning && !holdsGPUs(rec) {
+					rec.Usage, rec.UsageTime = nil, nil
+				}
+				if it.Lineage != nil {
+					rec.Image = ""
+				}
+			}
+			if it.Lineage != nil && *it.Iteration <= k-keptStages {
+				it.Stages = nil
+			}
+		}
+	}
+	best := *r.status.Best.Iteration
+	r.status.Iterations = slices.DeleteFunc(r.status.Iterations, func(it v1alpha1.IterationStatus) bool {
+		n := *it.Iteration
+		return n > 0 && n != best && n <= k-keptIterations && it.Lineage != nil
+	})
+}
+
+// ended is the plan of a run whose end is recorded. That is sticky: what was still active when the run ended is deleted, what
+// it holds of GPUs until it is gone is counted, and ttlSecondsAfterFinished clears up.
+func (r *runPlan) ended() Next[v1alpha1.AlignmentRunStatus] {
+	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), Deferrable: true}
+	if r.usesGPUs() {
+		next.RequeueAfter = r.Config.ProgressInterval
+	}
+	spec, finished := r.run.Spec, r.status.CompletionTime
+	applies := spec.Cleanup == v1alpha1.CleanupAlways || spec.Cleanup == v1alpha1.CleanupOnSuccess && r.status.Phase == v1alpha1.PhaseSucceeded
+	if spec.TTLSecondsAfterFinished == nil || !applies || finished == nil || len(r.Children) == 0 && spec.TTLTarget != v1alpha1.TTLRun {
+		return next
+	}
+	left := finished.Add(time.Duration(*spec.TTLSecondsAfterFinished) * time.Second).Sub(r.Now.Time)
+	switch {
+	case left > 0 && (next.RequeueAfter == 0 || left < next.RequeueAfter):
+		next.RequeueAfter = left
+	case left > 0:
+	case spec.TTLTarget == v1alpha1.TTLRun:
+		next.Delete = []Object{r.run}
+	default:
+		next.Delete = nil
+		for i := range r.Children {
+			if c := &r.Children[i]; !c.Deleting {
+				next.Delete = append(next.Delete, c.Object)
+			}
+		}
+	}
+	return next
+}

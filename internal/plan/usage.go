@@ -1,0 +1,139 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// account brings the GPU time of all stages, iterations and the run up to date. It only ever grows: what vanished while it
+// held GPUs is charged until it was seen gone.
+func (r *runPlan) account() {
+	dropped := r.status.GPUSeconds // of iterations that status no longer has
+	for i := range r.status.Iterations {
+		dropped -= r.status.Iterations[i].GPUSeconds
+	}
+	r.status.GPUSeconds = max(dropped, 0)
+	for i := range r.status.Iterations {
+		it := &r.status.Iterations[i]
+		it.GPUSeconds += charge(it.Stages, *it.Iteration, r.Children, r.Now)
+		r.status.GPUSeconds += it.GPUSeconds
+	}
+}
+
+// charge adds to the records of an iteration's stages what their children used since, and returns how much that was.
+func charge(records []v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) int64 {
+	var total int64
+	for i := range records {
+		rec := &records[i]
+		var seen []v1alpha1.GPUUsage
+		for j := range children {
+			at := jobs.Place{Iteration: iteration, Round: ptr.Deref(rec.Round, 0), Stage: rec.Name}
+			if sameStage(children[j].Place, at) {
+				seen = append(seen, children[j].usage(now)...)
+			}
+		}
+		total += chargeStage(rec, seen, now)
+	}
+	return total
+}
+
+// chargeStage brings a stage's usage up to date with what is seen of its children and pods.
+func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1.Time) int64 {
+	if len(seen) == 0 && !holdsGPUs(rec) {
+		return 0
+	}
+	var elapsed int64
+	if rec.UsageTime != nil {
+		elapsed = int64(math.Ceil(now.Sub(rec.UsageTime.Time).Seconds()))
+	}
+	before := sum(rec.Usage)
+	for i := range rec.Usage {
+		u := &rec.Usage[i]
+		if u.GPUs > 0 && !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name }) {
+			u.GPUSeconds, u.GPUs = ptr.To(*u.GPUSeconds+u.GPUs*max(elapsed, 0)), 0
+		}
+	}
+	for _, s := range seen {
+		i := slices.IndexFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool { return u.Name == s.Name })
+		if i < 0 {
+			rec.Usage = append(rec.Usage, s)
+			continue
+		}
+		rec.Usage[i].GPUSeconds, rec.Usage[i].GPUs = ptr.To(max(*rec.Usage[i].GPUSeconds, *s.GPUSeconds)), s.GPUs
+	}
+	grown := sum(rec.Usage) - before
+	rec.GPUSeconds += grown
+	rec.UsageTime = &now
+	if len(rec.Usage) > maxUsage {
+		// What is seen no more is in the total already.
+		rec.Usage = slices.DeleteFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool {
+			return !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name })
+		})
+	}
+	return grown
+}
+
+// maxUsage is what status keeps of a stage's pods; a Job has at most jobs.MaxPods before it is replaced.
+const maxUsage = 280
+
+func sum(usage []v1alpha1.GPUUsage) int64 {
+	var total int64
+	for _, u := range usage {
+		total += *u.GPUSeconds
+	}
+	return total
+}
+
+func holdsGPUs(rec *v1alpha1.StageStatus) bool {
+	return slices.ContainsFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool { return u.GPUs > 0 })
+}
+
+// usesGPUs says that a pod of the run held GPUs when last looked at.
+func (r *runPlan) usesGPUs() bool {
+	for i := range r.status.Iterations {
+		if slices.ContainsFunc(r.status.Iterations[i].Stages, func(rec v1alpha1.StageStatus) bool { return holdsGPUs(&rec) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// usage of a child, as its pods or, where it is an object of our own, its status tells.
+func (c *Child) usage(now metav1.Time) []v1alpha1.GPUUsage {
+	if c.Batch != nil {
+		return batchUsage(c.Batch, now)
+	}
+	var seen []v1alpha1.GPUUsage
+	for _, u := range c.Outcome.Usage {
+		entry := v1alpha1.GPUUsage{Name: u.Pod, GPUSeconds: ptr.To(u.GPUSeconds)}
+		if u.Open {
+			entry.GPUs = u.GPUs
+		}
+		seen = append(seen, entry)
+	}
+	return seen
+}
+
+// batchUsage is a batch's GPU time, with what its pods used since it was last counted.
+func batchUsage(batch *v1alpha1.ScoringBatch, now metav1.Time) []v1alpha1.GPUUsage {
+	entry := v1alpha1.GPUUsage{Name: batch.Name}
+	total := batch.Status.GPUSeconds
+	for i := range batch.Status.Stages {
+		rec := &batch.Status.Stages[i]
+		for _, u := range rec.Usage {
+			entry.GPUs += u.GPUs
+			total += u.GPUs * max(int64(math.Ceil(now.Sub(rec.UsageTime.Time).Seconds())), 0)
+		}
+	}
+	if total == 0 && entry.GPUs == 0 {
+		return nil
+	}
+	entry.GPUSeconds = &total
+	return []v1alpha1.GPUUsage{entry}
+}
