@@ -25,16 +25,17 @@ func TestControls(t *testing.T) {
 		{name: "DPO", seed: 1, objective: dpo},
 		{name: "DPO", seed: 2, objective: dpo},
 		{name: "DPO", seed: 3, objective: dpo},
+		{name: "reference previous", seed: 1, objective: dpo, previous: true},
 		{name: "winners only", seed: 1, objective: winnersOnly},
 		{name: "shuffled labels", seed: 1, objective: dpo, relabel: shuffle},
 		{name: "lambda 0", seed: 1, objective: align.ZODPO(beta, 0, cut)},
 	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "\nbase                    %v\n", w.baseline)
+	fmt.Fprintf(&table, "\nbase                      %v\n", w.baseline)
 	for _, e := range experiments {
 		results[e.String()], _ = w.run(t, e)
 		for i, o := range results[e.String()] {
-			fmt.Fprintf(&table, "%-23s %v  (iteration %d)\n", e, o, i+1)
+			fmt.Fprintf(&table, "%-25s %v  (iteration %d)\n", e, o, i+1)
 		}
 	}
 	t.Log(table.String())
@@ -54,6 +55,10 @@ func TestControls(t *testing.T) {
 		if o := last("DPO seed " + seed); o.heldOut < 0.6 {
 			t.Errorf("DPO seed %s ends at %v, want held-out classes to follow", seed, o)
 		}
+	}
+	// Before there is a previous adapter, the reference is the base in either case.
+	if first, base := results["reference previous seed 1"][0], results["DPO seed 1"][0]; first != base {
+		t.Errorf("reference previous begins with %v, DPO with %v", first, base)
 	}
 	for i, o := range results["shuffled labels seed 1"] {
 		if o.accuracy > w.baseline.accuracy+0.05 {

@@ -47,6 +47,8 @@ type experiment struct {
 	objective align.Objective
 	// steps of each training; 0 means trainingSteps.
 	steps int
+	// previous makes the best adapter so far the reference, in the place of the base model.
+	previous bool
 	// relabel, unless nil, changes the pairs before training.
 	relabel func(seed uint64, pairs []align.Pair)
 }
@@ -157,8 +159,12 @@ func (w *world) adapt(t *testing.T, e experiment, iteration int, pairs []align.P
 			copy(to, from[i])
 		}
 	}
+	var reference *model.Adapter
+	if e.previous {
+		reference = best
+	}
 	steps := cmp.Or(e.steps, trainingSteps)
-	trainer, err := align.New(w.base.Weights, adapter, nil, pairs, align.Options{Seed: e.seed, Iteration: iteration,
+	trainer, err := align.New(w.base.Weights, adapter, reference, pairs, align.Options{Seed: e.seed, Iteration: iteration,
 		Steps: steps, PairsPerStep: pairsPerStep, Rate: learningRate, WarmupSteps: steps / 10, ScheduleSteps: steps,
 		Objective: e.objective})
 	if err != nil {

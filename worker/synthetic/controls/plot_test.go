@@ -17,6 +17,7 @@ type curve struct {
 
 var curves = []curve{
 	{"DPO seed 1", "#4453d0", ""}, {"DPO seed 2", "#4453d0", ""}, {"DPO seed 3", "#4453d0", ""},
+	{"reference previous seed 1", "#7a3ea8", "2 3"},
 	{"winners only seed 1", "#c27803", ""}, {"shuffled labels seed 1", "#98a2b3", "5 4"}, {"lambda 0 seed 1", "#c0392b", "5 4"},
 }
 

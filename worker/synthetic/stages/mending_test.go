@@ -46,6 +46,10 @@ func TestADamagedSampleIsMended(t *testing.T) {
 			other := w.index(w.sampling())[1]
 			w.write(contract.SidecarKey(s.SampleID), w.read(contract.Artifact{Key: contract.SidecarKey(other.SampleID)}))
 		}, false, contract.ExitBadInput},
+		{"its sidecar tells of other sampling", func(w *world, s *contract.Sidecar) {
+			data := w.read(contract.Artifact{Key: contract.SidecarKey(s.SampleID)})
+			w.write(contract.SidecarKey(s.SampleID), bytes.Replace(data, []byte(`"steps":12`), []byte(`"steps":11`), 1))
+		}, true, contract.ExitDone},
 		{"all of it is lost", func(w *world, s *contract.Sidecar) {
 			w.remove(s.Video.Key)
 			w.remove(s.Latent.Key)

@@ -101,7 +101,7 @@ func (s *sampler) findMissing(ctx context.Context, items []item) ([]missing, err
 		if want := contract.SampleKey(s.spec.Sampling, it.prompt.Prompt, it.Seed); it.SampleID != want {
 			return nil, stage.Errorf(contract.ExitBadInput, "%s: sample %s of prompt %q, seed %d is not the %s that the spec's sampling makes", s.spec.Index.Key, it.SampleID, it.PromptID, it.Seed, want)
 		}
-		switch complete, err := s.complete(ctx, it.IndexLine); {
+		switch complete, err := s.complete(ctx, it); {
 		case artifact.IsCorrupt(err), artifact.IsMissing(err):
 			s.Log.Warn("sample is damaged and made again", "sample", it.SampleID, "error", err.Error())
 			todo = append(todo, missing{it, true})
@@ -118,13 +118,16 @@ func (s *sampler) findMissing(ctx context.Context, items []item) ([]missing, err
 
 // complete reports whether a sample is there with all that the spec wants. The error tells one whose sidecar or
 // files are damaged, or whose files are lost.
-func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, error) {
-	sidecar, err := stage.ResolveSample(ctx, s.Store, line)
+func (s *sampler) complete(ctx context.Context, it item) (bool, error) {
+	sidecar, err := stage.ResolveSample(ctx, s.Store, it.IndexLine)
 	if artifact.IsMissing(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
+	}
+	if made := contract.SampleKey(sidecar.Sampling, it.prompt.Prompt, sidecar.Seed); made != it.SampleID {
+		return false, &artifact.Error{Kind: artifact.Corrupt, Op: "verify", Key: contract.SidecarKey(it.SampleID), Err: fmt.Errorf("it describes sample %s", made)}
 	}
 	files := []contract.File{sidecar.Video}
 	if s.spec.KeepLatents {
@@ -138,7 +141,7 @@ func (s *sampler) complete(ctx context.Context, line contract.IndexLine) (bool, 
 			return false, err
 		}
 	}
-	s.sidecars[line.SampleID] = sidecar
+	s.sidecars[it.SampleID] = sidecar
 	return true, nil
 }
 
