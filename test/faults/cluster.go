@@ -17,8 +17,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -147,6 +149,16 @@ func (c *cluster) create(t *testing.T, objects ...client.Object) {
 // gone reports whether an object no longer exists.
 func (c *cluster) gone(ctx context.Context, o client.Object) bool {
 	return apierrors.IsNotFound(c.live.Get(ctx, client.ObjectKeyFromObject(o), o.DeepCopyObject().(client.Object)))
+}
+
+// objectsOf are the elements of a list.
+func objectsOf(list client.ObjectList) []client.Object {
+	var objects []client.Object
+	_ = meta.EachListItem(list, func(o runtime.Object) error {
+		objects = append(objects, o.(client.Object))
+		return nil
+	})
+	return objects
 }
 
 // eventually waits until something is so.

@@ -5,6 +5,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 )
 
 // full is the whole number of every item; without it some take a declared smaller one.
@@ -49,7 +51,6 @@ func TestMain(m *testing.M) {
 }
 
 func withCluster(run func() int) (code int, err error) {
-	ctrl.SetLogger(logr.Discard())
 	logs, err := filepath.Abs(filepath.Join("../../.local/test/faults"))
 	if err != nil {
 		return 1, err
@@ -60,6 +61,11 @@ func withCluster(run func() int) (code int, err error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return 1, err
 	}
+	log, err := os.Create(filepath.Join(logs, "test.log"))
+	if err != nil {
+		return 1, err
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(log, nil)))
 	var stop func() error
 	shared, stop, err = startCluster(context.Background(), logs)
 	stopOnce := sync.OnceValue(stop)
@@ -89,7 +95,9 @@ type undisturbed struct {
 	requests, writes int
 	// watches are the resources that the operator watched.
 	watches []string
-	status  v1alpha1.AlignmentRunStatus
+	// places of all Jobs, without their attempts.
+	places []jobs.Place
+	status v1alpha1.AlignmentRunStatus
 }
 
 // references by the number of iterations.
@@ -129,6 +137,7 @@ func runUndisturbed(t *testing.T, iterations int32) undisturbed {
 		t.Fatal(err)
 	}
 	u := undisturbed{end: end, watches: o.proxy.watches(), status: run.Status}
+	u.places = c.history.places(run)
 	u.requests, u.writes = o.proxy.requests()
 	return u
 }

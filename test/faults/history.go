@@ -30,6 +30,8 @@ type history struct {
 	births map[types.UID][]birth
 	// recorded is the version of the owner at which a stage was first recorded as succeeded.
 	recorded map[types.UID]map[jobs.Place]int64
+	// children that statuses named, by the UID of their owner.
+	children map[types.UID]map[string]bool
 	// complaints of statuses that went backwards, by namespace.
 	complaints map[string][]string
 	// largest is the size in bytes of the largest object ever seen, by kind.
@@ -47,7 +49,7 @@ type birth struct {
 func newHistory(ctx context.Context, c cache.Cache) (*history, error) {
 	h := &history{
 		births: map[types.UID][]birth{}, recorded: map[types.UID]map[jobs.Place]int64{},
-		complaints: map[string][]string{}, largest: map[string]int{},
+		children: map[types.UID]map[string]bool{}, complaints: map[string][]string{}, largest: map[string]int{},
 	}
 	for _, o := range []client.Object{
 		&v1alpha1.AlignmentRun{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}, &batchv1.Job{}, &corev1.Pod{},
@@ -86,10 +88,17 @@ func (h *history) saw(before, after client.Object) {
 	}
 }
 
-// record notes when stages were first recorded.
+// record notes when stages were first recorded, and which children are named.
 func (h *history) record(o client.Object) {
-	known := h.recorded[o.GetUID()]
+	known, named := h.recorded[o.GetUID()], h.children[o.GetUID()]
 	for place, rec := range stagesOf(o) {
+		if rec.Child != "" {
+			if named == nil {
+				named = map[string]bool{}
+				h.children[o.GetUID()] = named
+			}
+			named[rec.Child] = true
+		}
 		if _, ok := known[place]; rec.State == v1alpha1.StageSucceeded && !ok {
 			if known == nil {
 				known = map[jobs.Place]int64{}

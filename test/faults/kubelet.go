@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,55 +20,94 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/jobs"
 )
 
 // kubelet plays scheduler, kubelet and stage of every stage pod: it is scheduled when its claim exists, runs at once,
-// and ends with the last word of its stage, unless a test holds it.
+// and ends with the last word of its stage, unless a test wants it otherwise.
 type kubelet struct {
 	client.Client
-	mu   sync.Mutex
-	held map[*hold]bool
+	mu     sync.Mutex
+	wishes map[*wish]bool
 }
 
-// hold keeps the pods of some stages running, until it is released.
-type hold struct {
+// wish is what a test wants some pods to come to, until it is dropped.
+type wish struct {
 	kubelet *kubelet
 	matches func(*corev1.Pod) bool
+	// code and message that the pods end with; they run on when the code is zero.
+	code    int32
+	message string
 }
 
 func newKubelet(mgr ctrl.Manager) (*kubelet, error) {
-	k := &kubelet{Client: mgr.GetClient(), held: map[*hold]bool{}}
+	k := &kubelet{Client: mgr.GetClient(), wishes: map[*wish]bool{}}
 	err := ctrl.NewControllerManagedBy(mgr).For(&corev1.Pod{}).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).Complete(k)
 	return k, err
 }
 
-// hold keeps pods from ending.
-func (k *kubelet) hold(matches func(*corev1.Pod) bool) *hold {
-	h := &hold{k, matches}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.held[h] = true
-	return h
+// hold keeps pods running.
+func (k *kubelet) hold(matches func(*corev1.Pod) bool) *wish {
+	return k.wish(&wish{kubelet: k, matches: matches})
 }
 
-// release lets what was held end.
-func (h *hold) release() {
-	h.kubelet.mu.Lock()
-	defer h.kubelet.mu.Unlock()
-	delete(h.kubelet.held, h)
+// fail makes pods fail.
+func (k *kubelet) fail(code contract.ExitCode, message string, matches func(*corev1.Pod) bool) *wish {
+	return k.wish(&wish{kubelet: k, matches: matches, code: int32(code), message: message})
 }
 
-func (k *kubelet) holds(pod *corev1.Pod) bool {
+func (k *kubelet) wish(w *wish) *wish {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for h := range k.held {
-		if h.matches(pod) {
-			return true
+	k.wishes[w] = true
+	return w
+}
+
+// drop lets what was held end, and what failed go well again.
+func (w *wish) drop() {
+	w.kubelet.mu.Lock()
+	defer w.kubelet.mu.Unlock()
+	delete(w.kubelet.wishes, w)
+}
+
+// podsOf matches the pods of a run, at places whose attempts do not matter; at any place when none is given.
+func podsOf(run client.Object, places ...jobs.Place) func(*corev1.Pod) bool {
+	return func(pod *corev1.Pod) bool {
+		if pod.Namespace != run.GetNamespace() || pod.Labels[v1alpha1.LabelRun] != run.GetName() {
+			return false
+		}
+		place := placeOf(pod)
+		place.Attempt = 0
+		return len(places) == 0 || slices.Contains(places, place)
+	}
+}
+
+// running are the pods that match and run, as the cache has them.
+func (k *kubelet) running(ctx context.Context, namespace string, matches func(*corev1.Pod) bool) []corev1.Pod {
+	var list corev1.PodList
+	if err := k.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil || !matches(&p)
+	})
+}
+
+// wished is what a test wants a pod to come to; nil when none has a wish.
+func (k *kubelet) wished(pod *corev1.Pod) *wish {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for w := range k.wishes {
+		if w.matches(pod) {
+			return w
 		}
 	}
-	return false
+	return nil
 }
+
+// killed is what a container says that does not handle SIGTERM.
+var killed = wish{code: int32(contract.ExitSIGTERM)}
 
 // again is how soon a pod that is held, or waits for its claim, is looked at again.
 const again = 200 * time.Millisecond
@@ -78,31 +118,37 @@ func (k *kubelet) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result,
 	if err := k.Get(ctx, req.NamespacedName, &pod); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return ctrl.Result{}, nil
 	}
 	missing, err := k.missingClaim(ctx, &pod)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	before := pod.DeepCopy()
+	before, wished := pod.DeepCopy(), k.wished(&pod)
 	wait := ctrl.Result{RequeueAfter: again}
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	switch {
+	case pod.DeletionTimestamp != nil:
+		// The Job's finalizer keeps it until it has ended.
+		wait = ctrl.Result{}
+		if pod.Status, err = ended(&pod, now, &killed); err != nil {
+			return ctrl.Result{}, err
+		}
 	case missing != "":
 		pod.Status.Phase = corev1.PodPending
 		pod.Status.Conditions = []corev1.PodCondition{scheduled(corev1.ConditionFalse, now, corev1.PodReasonUnschedulable, missing)}
 		if len(before.Status.Conditions) > 0 {
 			return wait, nil // said already
 		}
-	case k.holds(&pod):
+	case wished != nil && wished.code == 0:
 		if pod.Status.Phase == corev1.PodRunning {
 			return wait, nil
 		}
 		pod.Status = running(now)
 	default:
 		wait = ctrl.Result{}
-		if pod.Status, err = ended(&pod, now); err != nil {
+		if pod.Status, err = ended(&pod, now, wished); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -143,8 +189,8 @@ func running(since metav1.Time) corev1.PodStatus {
 	}
 }
 
-// ended is the status of a stage pod that has done its work.
-func ended(pod *corev1.Pod, now metav1.Time) (corev1.PodStatus, error) {
+// ended is the status of a stage pod that has done its work, or failed as wished.
+func ended(pod *corev1.Pod, now metav1.Time, wished *wish) (corev1.PodStatus, error) {
 	var spec contract.Spec
 	if err := json.Unmarshal([]byte(pod.Annotations[v1alpha1.AnnotationSpec]), &spec); err != nil {
 		return corev1.PodStatus{}, fmt.Errorf("pod %s carries no stage spec: %w", pod.Name, err)
@@ -159,9 +205,11 @@ func ended(pod *corev1.Pod, now metav1.Time) (corev1.PodStatus, error) {
 	}
 	s := running(since)
 	s.Phase = corev1.PodSucceeded
-	s.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: 0, Reason: "Completed", Message: word(&spec, shard), StartedAt: since, FinishedAt: now,
-	}}
+	end := &corev1.ContainerStateTerminated{Reason: "Completed", Message: word(&spec, shard), StartedAt: since, FinishedAt: now}
+	if wished != nil {
+		s.Phase, end.ExitCode, end.Reason, end.Message = corev1.PodFailed, wished.code, "Error", wished.message
+	}
+	s.ContainerStatuses[0].State = corev1.ContainerState{Terminated: end}
 	return s, nil
 }
 

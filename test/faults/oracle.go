@@ -3,6 +3,7 @@
 package faults
 
 import (
+	cmpint "cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,8 @@ import (
 )
 
 // The oracle of every item: the end state equals that of an undisturbed run; at most one child per (owner, iteration,
-// stage, attempt); iteration records contiguous and never backwards; no stage repeated after it was recorded.
+// stage, attempt); iteration records contiguous and never backwards; no stage repeated after it was recorded; no child
+// named that was not created for its owner.
 
 // judge holds an object, its children and theirs against the history.
 func (h *history) judge(o client.Object) error {
@@ -34,12 +36,12 @@ func (h *history) judge(o client.Object) error {
 
 func (h *history) judgeFamily(o client.Object) []error {
 	var errs []error
-	born := map[jobs.Place]birth{}
+	born, own := map[jobs.Place]birth{}, map[string]bool{}
 	for _, b := range h.births[o.GetUID()] {
 		if twin, ok := born[b.place]; ok {
 			errs = append(errs, fmt.Errorf("%s: two children for %+v: %s (%s) and %s (%s)", o.GetName(), b.place, twin.name, twin.uid, b.name, b.uid))
 		}
-		born[b.place] = b
+		born[b.place], own[b.name] = b, true
 		stage := jobs.Place{Iteration: b.place.Iteration, Stage: b.place.Stage}
 		if at, ok := h.recorded[o.GetUID()][stage]; ok && b.version > at {
 			errs = append(errs, fmt.Errorf("%s: %s was created after its stage was recorded", o.GetName(), b.name))
@@ -48,6 +50,11 @@ func (h *history) judgeFamily(o client.Object) []error {
 			nested := &v1alpha1.ScoringBatch{}
 			nested.Name, nested.UID, nested.Namespace = b.name, b.uid, o.GetNamespace()
 			errs = append(errs, h.judgeFamily(nested)...)
+		}
+	}
+	for name := range h.children[o.GetUID()] {
+		if !own[name] {
+			errs = append(errs, fmt.Errorf("%s: its status names %s, which was not created for it", o.GetName(), name))
 		}
 	}
 	return errs
@@ -62,6 +69,20 @@ func (h *history) family(o client.Object) []birth {
 		all = append(all, h.births[b.uid]...)
 	}
 	return all
+}
+
+// places are where Jobs ran for an object, in the order of their creation, without their attempts.
+func (h *history) places(o client.Object) []jobs.Place {
+	births := h.family(o)
+	slices.SortFunc(births, func(a, b birth) int { return cmpint.Compare(a.version, b.version) })
+	var places []jobs.Place
+	for _, b := range births {
+		b.place.Attempt = 0
+		if b.kind == "Job" && !slices.Contains(places, b.place) {
+			places = append(places, b.place)
+		}
+	}
+	return places
 }
 
 // end is what a run came to, in words that two runs of the same spec share: its status and every attempt of every stage.
@@ -130,6 +151,18 @@ func (c *cluster) same(run *v1alpha1.AlignmentRun, undisturbed string) error {
 		err = fmt.Errorf("run %s/%s ends otherwise than an undisturbed one: %s", run.Namespace, run.Name, diff)
 	}
 	return errors.Join(err, c.history.judge(run))
+}
+
+// result is what a run found, whatever it took: two runs of the same spec share it, also when stages were tried again.
+func result(s *v1alpha1.AlignmentRunStatus) string {
+	text := fmt.Sprintf("%s, best %s of iteration %d", s.Phase, s.Best.Accuracy, *s.Best.Iteration)
+	for _, it := range s.Iterations {
+		text += fmt.Sprintf("\niteration %d: accuracy %v", *it.Iteration, it.Evaluation.Accuracy)
+		if it.Adapter != nil {
+			text += ", adapter " + string(it.Adapter.Digest)
+		}
+	}
+	return text
 }
 
 // ends waits until an object has ended.

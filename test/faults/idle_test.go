@@ -1,0 +1,71 @@
+//go:build faults
+
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// Item 24: runs that have ended cost nothing, also when the operator restarts above them; and one more run on top of them
+// starts at once.
+func TestIdleRuns(t *testing.T) {
+	const idle = 1000
+	u, c, namespace := references[1](t), shared, shared.namespace(t, "idle")
+	d := sized(time.Minute, 10*time.Minute)
+	report.describe(24, "no write in %s beside %d finished runs, the operator's start among it; one more run started its first Job within 1 s", d, idle)
+	var creators errgroup.Group
+	creators.SetLimit(16)
+	for i := range idle {
+		creators.Go(func() error {
+			run := alignmentRun(namespace, fmt.Sprintf("finished-%04d", i), 1)
+			if err := c.Create(t.Context(), run); err != nil {
+				return err
+			}
+			u.status.DeepCopyInto(&run.Status)
+			return c.Status().Update(t.Context(), run)
+		})
+	}
+	if err := creators.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	o := c.operate(t, "idle", []string{namespace})
+	if err := eventually(t.Context(), time.Minute, "the operator watches", func() bool { return len(o.proxy.watches()) >= len(u.watches) }); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(5 * time.Second) // its caches fill, and every run is looked at
+	_, startWrites := o.proxy.requests()
+	err := c.oneMore(t, alignmentRun(namespace, "one-more", 1))
+	report.tried(t, 24, 1, err)
+
+	t.Parallel() // the long silence disturbs nobody
+	quiet := c.operate(t, "idle-again", []string{namespace})
+	<-time.After(d)
+	_, writes := quiet.proxy.requests()
+	if n := startWrites + writes; n > 0 {
+		err = fmt.Errorf("%d writes beside idle runs: %v", n, quiet.proxy.asked)
+	} else {
+		err = nil
+	}
+	report.tried(t, 24, idle, err)
+}
+
+// oneMore creates a run and measures how long its first Job takes; then it takes the run away again.
+func (c *cluster) oneMore(t *testing.T, run *v1alpha1.AlignmentRun) error {
+	t.Helper()
+	since := time.Now()
+	c.create(t, run)
+	err := eventually(t.Context(), time.Minute, "its first Job", func() bool { return len(c.history.family(run)) > 0 })
+	took := time.Since(since)
+	report.longest(24, "first Job after", took)
+	if err == nil && took > time.Second {
+		err = fmt.Errorf("the first Job of one more run took %s", took)
+	}
+	return errors.Join(err, c.Delete(t.Context(), run), eventually(t.Context(), time.Minute, "it is gone", func() bool { return c.gone(t.Context(), run) }))
+}
