@@ -63,13 +63,14 @@ func (r *runPlan) confidence() v1alpha1.Fraction {
 func (r *runPlan) decide(k int32) (end *ending, done bool) {
 	it, best := r.record(k), r.status.Best
 	c := it.Comparison
-	gain, what := c.Delta, "delta"
+	gain, what := c.Delta, "the gain"
 	acceptance := ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{})
 	if acceptance.Confidence != "" {
-		gain, what = c.LowerBound, "lower bound"
+		gain, what = c.LowerBound, "its lower bound"
 	}
-	message := fmt.Sprintf("accuracy %s against %s of iteration %d: delta %s, %s to %s; %s %s against minDelta %s",
-		accuracyAt(it.Evaluation, r.resolved.headline), best.Accuracy, *best.Iteration, c.Delta, c.LowerBound, c.UpperBound, what, gain, r.resolved.minDelta)
+	message := fmt.Sprintf("accuracy %s against %s of iteration %d: gain %s, from %s to %s with confidence %s each; %s must reach %s",
+		accuracyAt(it.Evaluation, r.resolved.headline), best.Accuracy, *best.Iteration, c.Delta, c.LowerBound, c.UpperBound, c.Confidence,
+		what, r.resolved.minDelta)
 	if decimal(v1alpha1.Fraction(gain))+epsilon < decimal(r.resolved.minDelta) {
 		r.reject(k, v1alpha1.ReasonTooLittleGain, message)
 		return nil, true

@@ -17,7 +17,7 @@ func TestRunWithoutItsDeferrableWrites(t *testing.T) {
 	w := newWorld(t, rising)
 	writes := 0
 	for !Ended(w.run.Status.Conditions) {
-		next := Run(w.base(), w.run)
+		next := Run(w.base(), w.run, w.related)
 		for _, o := range next.Create {
 			if w.ever[o.GetName()] {
 				t.Fatalf("%s is created twice", o.GetName())
@@ -44,7 +44,7 @@ func TestRunWithoutItsDeferrableWrites(t *testing.T) {
 // Acceptance is recorded before anything waits: children go by the snapshot.
 func TestAcceptanceIsNotDeferrable(t *testing.T) {
 	w := newWorld(t, rising)
-	if next := Run(w.base(), w.run); next.Deferrable || next.Status.Runtime == nil {
+	if next := Run(w.base(), w.run, w.related); next.Deferrable || next.Status.Runtime == nil {
 		t.Errorf("deferrable: %v, snapshot: %v", next.Deferrable, next.Status.Runtime)
 	}
 }
@@ -71,7 +71,7 @@ func TestWhatIsNotDeferrable(t *testing.T) {
 			w := newWorld(t, rising)
 			w.step()
 			tt.play(w)
-			if got := Run(w.base(), w.run).Deferrable; got != tt.want {
+			if got := Run(w.base(), w.run, w.related).Deferrable; got != tt.want {
 				t.Errorf("deferrable: %v", got)
 			}
 		})

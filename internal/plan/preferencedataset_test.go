@@ -30,7 +30,7 @@ func newDatasetYard(t *testing.T) *datasetYard {
 		Spec: v1alpha1.PreferenceDatasetSpec{
 			RuntimeRef: v1alpha1.RuntimeReference{Name: "synthetic"},
 			Sources:    []v1alpha1.PairSource{{ScoringBatch: "one", Iteration: ptr.To(int32(1))}, {ScoringBatch: "two", Iteration: ptr.To(int32(2))}},
-			Pairing:    &v1alpha1.PairingSpec{WinnerThreshold: "0.8", LoserThreshold: "0.6"}, Retries: ptr.To(int32(1)),
+			Pairing:    &v1alpha1.PairingSpec{PairingRules: v1alpha1.PairingRules{WinnerThreshold: "0.8", LoserThreshold: "0.6"}}, Retries: ptr.To(int32(1)),
 		},
 	}
 	y.status = &y.dataset.Status

@@ -163,7 +163,7 @@ func TestEndIsSticky(t *testing.T) {
 	w.settle()
 	end := w.run.Status.DeepCopy()
 	w.run.Spec.Iterations, w.run.Spec.Suspend, w.runtime, w.children = 9, ptr.To(true), nil, nil
-	if next := Run(w.base(), w.run); !cmp.Equal(next.Status, *end) || len(next.Create) > 0 {
+	if next := Run(w.base(), w.run, w.related); !cmp.Equal(next.Status, *end) || len(next.Create) > 0 {
 		t.Errorf("a run that has ended is planned again: %s", cmp.Diff(*end, next.Status))
 	}
 }
@@ -183,11 +183,11 @@ func TestEndDeletesWhatIsStillActive(t *testing.T) {
 // TestNotCreatedTriesTheSameAttemptAgain: a refused creation uses up nothing.
 func TestNotCreatedTriesTheSameAttemptAgain(t *testing.T) {
 	w := newWorld(t, rising)
-	next := Run(w.base(), w.run)
+	next := Run(w.base(), w.run, w.related)
 	name := next.Create[0].GetName()
 	NotCreated(next.Status.Iterations[0].Stages, name)
 	w.run.Status = next.Status
-	again := Run(w.base(), w.run)
+	again := Run(w.base(), w.run, w.related)
 	if len(again.Create) != 1 || again.Create[0].GetName() != name {
 		t.Errorf("after a refused creation of %s the plan creates %v", name, again.Create)
 	}
