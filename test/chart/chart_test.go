@@ -23,6 +23,9 @@ runtimes:
     store: {kind: s3, s3: {bucket: alignment, prefix: videos, endpoint: "https://minio.storage:9000", secretName: store-access}}
     sample: {gpus: 1, shards: 4}
     train: {gpus: 1}
+    defaults:
+      sampling: {frames: 32, width: 96, height: 72}
+      training: {scheduleSteps: 240, warmupSteps: 0, checkpointEverySteps: 20}
 `},
 		{name: "all-values", values: `
 nameOverride: align

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -60,9 +61,10 @@ func TestOperatorCannotChangeWhatPeopleWrote(t *testing.T) {
 	objects, _ := render(t, "")
 	rules := rolesOf(t, objects)["ClusterRole /spatialalign-operator"]
 	for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection"} {
-		for _, resource := range []string{"alignmentruns", "alignmentruntimes"} {
-			if allows(rules, verb, "alignment.spatialalign.dev", resource) {
-				t.Errorf("the operator may %s %s", verb, resource)
+		for _, resource := range []string{"alignmentruns", "alignmentruntimes", "alignmentapprovals"} {
+			ttl := resource == "alignmentruns" && verb == "delete" // ttlTarget: Run
+			if allows(rules, verb, "alignment.spatialalign.dev", resource) != ttl {
+				t.Errorf("the operator may %s %s: want %v", verb, resource, ttl)
 			}
 		}
 		if verb != "create" && verb != "delete" && allows(rules, verb, "batch", "jobs") {
@@ -72,6 +74,47 @@ func TestOperatorCannotChangeWhatPeopleWrote(t *testing.T) {
 			t.Errorf("the operator may %s pods", verb)
 		}
 	}
+}
+
+// The right to create an AlignmentApproval is the whole right to approve: nobody has it but who was given it by name.
+func TestNobodyApprovesByTheWay(t *testing.T) {
+	byChart, _ := render(t, "")
+	for source, objects := range map[string][]object{"chart": byChart, "kustomize": kustomize(t, "config/default")} {
+		for _, o := range ofKind(objects, "Role", "ClusterRole") {
+			var role rbacv1.ClusterRole
+			convert(t, o, &role)
+			for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection"} {
+				if o.GetName() != "spatialalign-approve" && allows(role.Rules, verb, "alignment.spatialalign.dev", "alignmentapprovals") {
+					t.Errorf("%s: %s grants %s on alignmentapprovals", source, id(o), verb)
+				}
+			}
+			if o.GetName() == "spatialalign-approve" && len(aggregated(o)) > 0 {
+				t.Errorf("%s: %s is aggregated: %v", source, id(o), aggregated(o))
+			}
+		}
+		roles := rolesOf(t, objects)
+		if !allows(roles["ClusterRole /spatialalign-approve"], "create", "alignment.spatialalign.dev", "alignmentapprovals") {
+			t.Errorf("%s: nobody can be given the right to approve", source)
+		}
+		for _, verb := range []string{"get", "list", "watch"} {
+			for _, role := range []string{"view", "operator"} {
+				if !allows(roles["ClusterRole /spatialalign-"+role], verb, "alignment.spatialalign.dev", "alignmentapprovals") {
+					t.Errorf("%s: %s may not %s alignmentapprovals", source, role, verb)
+				}
+			}
+		}
+	}
+}
+
+// aggregated are the labels by which roles of Kubernetes take up a ClusterRole.
+func aggregated(o object) []string {
+	var labels []string
+	for label := range o.GetLabels() {
+		if strings.HasPrefix(label, "rbac.authorization.k8s.io/aggregate-to-") {
+			labels = append(labels, label)
+		}
+	}
+	return labels
 }
 
 func TestNamespacedOperatorHasOnlyWhatHasNoNamespaceClusterWide(t *testing.T) {

@@ -39,6 +39,7 @@ func TestKustomizeInstallsEveryCRD(t *testing.T) {
 		names = append(names, o.GetName())
 	}
 	want := []string{
+		"alignmentapprovals.alignment.spatialalign.dev",
 		"alignmentruns.alignment.spatialalign.dev", "alignmentruntimes.alignment.spatialalign.dev",
 		"preferencedatasets.alignment.spatialalign.dev", "scoringbatches.alignment.spatialalign.dev",
 	}

@@ -36,6 +36,9 @@ func TestValuesAreChecked(t *testing.T) {
 		{"shards of the training", `runtimes: {synthetic: {train: {shards: 2}}}`, "/runtimes/synthetic/train"},
 		{"half a GPU", `runtimes: {synthetic: {sample: {gpus: 0.5}}}`, "/runtimes/synthetic/sample/gpus"},
 		{"a negative pace", `runtimes: {synthetic: {paceMilliseconds: -1}}`, "/runtimes/synthetic/paceMilliseconds"},
+		{"fewer frames than the synthetic tracker needs", `runtimes: {synthetic: {defaults: {sampling: {frames: 19}}}}`, "/runtimes/synthetic/defaults/sampling/frames"},
+		{"guidance that the synthetic model has not", `runtimes: {synthetic: {defaults: {sampling: {guidanceScale: "5"}}}}`, "guidanceScale"},
+		{"checkpoints every zero steps", `runtimes: {synthetic: {defaults: {training: {checkpointEverySteps: 0}}}}`, "/runtimes/synthetic/defaults/training/checkpointEverySteps"},
 		{"a learning rate as a number", `runtimes: {synthetic: {defaults: {training: {learningRate: 0.001}}}}`, "/runtimes/synthetic/defaults/training/learningRate"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

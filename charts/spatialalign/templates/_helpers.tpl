@@ -48,8 +48,12 @@ app.kubernetes.io/component: operator
 {{/* namespacedRules are the operator's rights in the namespaces that it watches. */}}
 {{- define "spatialalign.namespacedRules" -}}
 - apiGroups: [alignment.spatialalign.dev]
-  resources: [alignmentruns]
+  resources: [alignmentruns, alignmentapprovals]
   verbs: [get, list, watch]
+# For runs that ask to be deleted when they have ended (ttlTarget: Run).
+- apiGroups: [alignment.spatialalign.dev]
+  resources: [alignmentruns]
+  verbs: [delete]
 - apiGroups: [alignment.spatialalign.dev]
   resources: [scoringbatches, preferencedatasets]
   verbs: [get, list, watch, create, delete]
