@@ -18,7 +18,13 @@ func TestAlignmentRuntimeValues(t *testing.T) {
 		{"spec.track.shards", 1, 32},
 		{"spec.defaults.sampling.samplesPerPrompt", 1, 1000},
 		{"spec.defaults.sampling.steps", 1, 1000},
+		{"spec.defaults.sampling.frames", 1, 10_000},
+		{"spec.defaults.sampling.width", 1, 8192},
+		{"spec.defaults.sampling.height", 1, 8192},
 		{"spec.defaults.training.steps", 1, 1_000_000},
+		{"spec.defaults.training.scheduleSteps", 1, 1_000_000},
+		{"spec.defaults.training.warmupSteps", 0, 1_000_000},
+		{"spec.defaults.training.checkpointEverySteps", 1, 1_000_000},
 		{"spec.defaults.training.pairsPerStep", 1, 65_536},
 		{"spec.defaults.training.lora.rank", 1, 1024},
 		{"spec.defaults.training.lora.alpha", 1, 4096},
@@ -32,6 +38,10 @@ func TestAlignmentRuntimeValues(t *testing.T) {
 	testValues(t, runtime, "spec.detector.revision", []any{"1", long(64)}, []any{"", long(65), int64(1)})
 	testValues(t, runtime, "spec.store.pvc.claimName", subdomains, noSubdomains)
 	testValues(t, runtime, "spec.defaults.training.learningRate", decimals, append(noDecimals, "0", "1.1"))
+	testValues(t, runtime, "spec.defaults.sampling.guidanceScale", append(decimals, "0"), noDecimals)
+	testValues(t, runtime, "spec.defaults.sampling.negativePrompt", []any{"a", long(2048)}, []any{"", long(2049)})
+	testValues(t, runtime, "spec.gpuResourceName", []any{"nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-1g.5gb", "a/b"},
+		[]any{"", "cpu", "nvidia.com/", "/gpu", "NVIDIA.com/gpu", "a/b/c", "a/b-", "a/" + long(252)})
 
 	s3 := changed(t, runtime, `spec: {store: {pvc: null, s3: {bucket: alignment, secretName: access}}}`)
 	testValues(t, s3, "spec.store.s3.bucket", []any{"abc", "my.bucket-1", long(63)}, []any{"", "ab", "Bucket", "-ab", "a_b", long(64)})
@@ -48,7 +58,7 @@ func TestAlignmentRuntimeRequired(t *testing.T) {
 	for block, fields := range map[string]string{
 		"spec.model": "name digest numericsRevision", "spec.detector": "name digest revision", "spec.store.pvc": "claimName",
 		"spec.sample": "image", "spec.track": "image", "spec.train": "image",
-		"spec.defaults": "sampling training evaluation", "spec.defaults.sampling": "samplesPerPrompt steps",
+		"spec.defaults": "sampling training evaluation", "spec.defaults.sampling": "samplesPerPrompt",
 		"spec.defaults.training":      "steps pairsPerStep learningRate lora",
 		"spec.defaults.training.lora": "rank alpha", "spec.defaults.evaluation": "samplesPerPrompt",
 	} {
@@ -100,6 +110,9 @@ func TestAlignmentRuntimeCreate(t *testing.T) {
 		{"resource claims", `spec: {train: {resources: {claims: [{name: gpu}]}}}`, "claims are not supported"},
 		{"too many limits", `spec: {train: {resources: {limits: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
 		{"too many requests", `spec: {train: {resources: {requests: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
+
+		{"defaults without sampler steps", `spec: {defaults: {sampling: {steps: null}}}`, "spec.defaults.sampling: Invalid value: steps is required"},
+		{"defaults for every optional field", `spec: {defaults: {sampling: {guidanceScale: "5", negativePrompt: blurred, frames: 81, width: 832, height: 480}, training: {scheduleSteps: 3000, warmupSteps: 300, checkpointEverySteps: 100}}}`, ""},
 
 		{"training in shards", `spec: {train: {shards: 2}}`, "training has one shard"},
 		{"a pod's own settings", `spec: {sample: {securityContext: {privileged: true}}}`, `unknown field "spec.sample.securityContext"`},

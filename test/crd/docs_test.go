@@ -1,6 +1,9 @@
 package crd
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +19,7 @@ import (
 
 // pages of the kinds.
 var pages = map[string]string{
-	"alignmentruns": "alignmentrun.md", "alignmentruntimes": "alignmentruntime.md",
+	"alignmentapprovals": "alignmentapproval.md", "alignmentruns": "alignmentrun.md", "alignmentruntimes": "alignmentruntime.md",
 	"preferencedatasets": "preferencedataset.md", "scoringbatches": "scoringbatch.md",
 }
 
@@ -55,37 +58,73 @@ func examples(t *testing.T, page string) []*unstructured.Unstructured {
 	return found
 }
 
-// A field that is added to a spec or a status is added to its page.
+// A field that is added to a spec or a status, or a word that one may hold, is added to its page.
 func TestPagesNameEveryField(t *testing.T) {
 	for plural, page := range pages {
 		t.Run(page, func(t *testing.T) {
 			text := read(t, page)
 			schema := definition(t, filepath.Join(root, "config", "crd", "bases", "alignment.spatialalign.dev_"+plural+".yaml")).Spec.Versions[0].Schema.OpenAPIV3Schema
 			names := map[string]bool{}
-			spec := schema.Properties["spec"]
-			fields(&spec, names)
-			for name := range schema.Properties["status"].Properties {
+			spec, status := schema.Properties["spec"], schema.Properties["status"]
+			words(&spec, names)
+			if plural == "alignmentruns" {
+				words(&status, names)
+			}
+			for name := range status.Properties {
 				names[name] = true
 			}
 			for _, name := range slices.Sorted(maps.Keys(names)) {
 				if !regexp.MustCompile(`\b` + regexp.QuoteMeta(name) + `\b`).MatchString(text) {
-					t.Errorf("docs/%s does not name the field %s", page, name)
+					t.Errorf("docs/%s does not name %s", page, name)
 				}
 			}
 		})
 	}
 }
 
-// fields collects the names of all properties; of resources, which are Kubernetes' own, no more than that.
-func fields(s *apiextensions.JSONSchemaProps, names map[string]bool) {
+// elsewhere are fields whose own are explained on another page: resources is Kubernetes', a runtime's snapshot its kind's.
+var elsewhere = []string{"resources", "runtime", "conditions"}
+
+// words collects the names of all properties, and what those of a few words may hold.
+func words(s *apiextensions.JSONSchemaProps, names map[string]bool) {
 	for name, property := range s.Properties {
 		names[name] = true
-		if name != "resources" {
-			fields(&property, names)
+		if !slices.Contains(elsewhere, name) {
+			words(&property, names)
 		}
 	}
 	if s.Items != nil {
-		fields(s.Items.Schema, names)
+		words(s.Items.Schema, names)
+	}
+	for _, value := range s.Enum {
+		names[strings.Trim(string(value.Raw), `"`)] = true
+	}
+}
+
+// Every condition, reason and event that the API has a constant for is on some page of a kind.
+func TestPagesNameEveryReason(t *testing.T) {
+	var text strings.Builder
+	for _, page := range pages {
+		text.WriteString(read(t, page))
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "api/v1alpha1/conditions.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		literal, ok := n.(*ast.BasicLit)
+		if !ok || literal.Kind != token.STRING {
+			return true
+		}
+		found++
+		if word := strings.Trim(literal.Value, `"`); !regexp.MustCompile(`\b` + word + `\b`).MatchString(text.String()) {
+			t.Errorf("no page names %s", word)
+		}
+		return true
+	})
+	if found < 30 {
+		t.Errorf("only %d words are found in conditions.go", found)
 	}
 }
 

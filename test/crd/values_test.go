@@ -84,14 +84,18 @@ func testRequired(t *testing.T, base *unstructured.Unstructured, paths ...string
 func long(n int) string { return strings.Repeat("a", n) }
 
 var (
-	fractions    = []any{"0", "0.7", "0.000001", "1", "1.0", "1.000000"}
-	noFractions  = []any{"", "1.1", "1.000001", "2", "-0.1", ".5", "0.", "0,7", "1e-1", "0.1234567", "70%", 0.7, int64(1)}
-	decimals     = []any{"1", "0.5", "0.001", "0.000000001", "000001"}
-	noDecimals   = []any{"", "-1", "+1", "1e-4", ".5", "1.", "0.0000000001", "1234567", "NaN", "Inf", 0.5}
-	keys         = []any{"a.jsonl", "runs/a-b_c/1.2/x.jsonl", ".hidden/..x.jsonl", "..a/x.jsonl", long(506) + ".jsonl"}
-	noKeys       = []any{"", "/etc/x.jsonl", "../x.jsonl", "a/../x.jsonl", "a/./x.jsonl", "a//x.jsonl", "a/x.jsonl/", "a/..", ".", "..", "s3://bucket/x.jsonl", "file:///x.jsonl", "a%2e%2e/x.jsonl", "a\x00.jsonl", `a\b.jsonl`, "a b.jsonl", "ä.jsonl", long(507) + ".jsonl"}
-	digests      = []any{"sha256:" + strings.Repeat("0a", 32)}
-	noDigests    = []any{"", "sha256:", "sha256:" + strings.Repeat("0A", 32), "sha256:" + strings.Repeat("0", 63), "sha256:" + strings.Repeat("0", 65), "md5:" + strings.Repeat("0", 64), strings.Repeat("0", 64)}
+	fractions   = []any{"0", "0.7", "0.000001", "1", "1.0", "1.000000"}
+	noFractions = []any{"", "1.1", "1.000001", "2", "-0.1", ".5", "0.", "0,7", "1e-1", "0.1234567", "70%", 0.7, int64(1)}
+	decimals    = []any{"1", "0.5", "0.001", "0.000000001", "000001"}
+	noDecimals  = []any{"", "-1", "+1", "1e-4", ".5", "1.", "0.0000000001", "1234567", "NaN", "Inf", 0.5}
+	keys        = []any{"a.jsonl", "runs/a-b_c/1.2/x.jsonl", ".hidden/..x.jsonl", "..a/x.jsonl", long(506) + ".jsonl"}
+	noKeys      = []any{"", "/etc/x.jsonl", "../x.jsonl", "a/../x.jsonl", "a/./x.jsonl", "a//x.jsonl", "a/x.jsonl/", "a/..", ".", "..", "s3://bucket/x.jsonl", "file:///x.jsonl", "a%2e%2e/x.jsonl", "a\x00.jsonl", `a\b.jsonl`, "a b.jsonl", "ä.jsonl", long(507) + ".jsonl"}
+	digests     = []any{"sha256:" + strings.Repeat("0a", 32)}
+	noDigests   = []any{"", "sha256:", "sha256:" + strings.Repeat("0A", 32), "sha256:" + strings.Repeat("0", 63), "sha256:" + strings.Repeat("0", 65), "md5:" + strings.Repeat("0", 64), strings.Repeat("0", 64)}
+	// labels are names of at most 63 characters without dots, as of our own kinds and of queues.
+	labels       = []any{"a", "0", "a-b", long(63)}
+	noLabels     = []any{"", "Name", "a.b", "a_b", "-a", "a-", "a/b", long(64)}
+	noChoices    = []any{"", "Other", "none", int64(1)}
 	subdomains   = []any{"a", "wan2.1", "a-b.c", long(253)}
 	noSubdomains = []any{"", "Synthetic", "a_b", "-a", "a-", ".a", "a/b", long(254)}
 )
