@@ -1,9 +1,10 @@
 // Command spatialalign is the operator, its CPU stages and its file commands in one binary.
 //
 //	spatialalign manager                          the controllers
-//	spatialalign prepare|score|pair --spec FILE   a stage, as the controllers run it
+//	spatialalign prepare|score|pair|compare|lineage --spec FILE   a stage, as the controllers run it
 //	spatialalign score|pair|prompts ...           the same work on files
-//	spatialalign report ...                       the report of a run
+//	spatialalign report|lineage|verify|gc ...     what kubectl align does, on a store at hand
+//	spatialalign serve report|lineage|verify|gc   the same in a pod, for kubectl align
 package main
 
 import (
@@ -15,10 +16,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/errand"
 	"github.com/spatialalign/operator/internal/filecli"
+	"github.com/spatialalign/operator/internal/lineage"
 	"github.com/spatialalign/operator/internal/report"
+	"github.com/spatialalign/operator/internal/retention"
 	"github.com/spatialalign/operator/internal/stage"
 	"github.com/spatialalign/operator/internal/stages"
+	"github.com/spatialalign/operator/internal/storecli"
+	"github.com/spatialalign/operator/internal/verify"
 )
 
 // version is set when the binary is built for release.
@@ -37,15 +43,22 @@ func main() {
 	}
 	root.AddCommand(managerCommand(), report.Command())
 	root.AddCommand(filecli.Commands()...)
+	root.AddCommand(storecli.Commands()...)
+	root.AddCommand(errand.Commands(errands)...)
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "spatialalign:", err)
 		os.Exit(1)
 	}
 }
 
-// isStage tells a stage's call from a file command of the same name.
+// errands that kubectl align sends into a cluster.
+var errands = map[string]errand.Work{
+	"report": report.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer,
+}
+
+// isStage tells a stage's call from a command of the same name.
 func isStage(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool {
 		return a == contract.FlagSpec || strings.HasPrefix(a, contract.FlagSpec+"=")
-	}) && len(args) > 0 && args[0] != "report"
+	})
 }

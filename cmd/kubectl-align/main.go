@@ -1,4 +1,4 @@
-// Command kubectl-align is a kubectl plugin: kubectl align watch, kubectl align report.
+// Command kubectl-align is a kubectl plugin: kubectl align watch, report, lineage, verify, gc.
 package main
 
 import (

@@ -22,6 +22,12 @@ func (listFirst) IsWatchListSemanticsUnSupported() bool { return true }
 // execute runs the plugin against a cluster with the objects given, in namespace team-a.
 func execute(t *testing.T, args []string, objects ...client.Object) (stdout string, err error) {
 	t.Helper()
+	return executeWith(t, func(*options) {}, args, objects...)
+}
+
+// executeWith lets a test replace more of the options.
+func executeWith(t testing.TB, change func(*options), args []string, objects ...client.Object) (stdout string, err error) {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -31,6 +37,7 @@ func execute(t *testing.T, args []string, objects ...client.Object) (stdout stri
 	var out bytes.Buffer
 	o := newOptions(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &bytes.Buffer{}})
 	o.connect = func() (*cluster, error) { return &cluster{client: listFirst{inner}, namespace: "team-a"}, nil }
+	change(o)
 	root := newRoot(o)
 	root.SetArgs(args)
 	err = root.ExecuteContext(t.Context())
@@ -63,6 +70,7 @@ func TestCommands(t *testing.T) {
 		{"watch says when there is none", []string{"watch"}, nil, "", "no AlignmentRun in namespace team-a"},
 		{"watch of an unknown run", []string{"watch", "two"}, []client.Object{one}, "", `"two" not found`},
 		{"report of an unknown run", []string{"report", "two", "-o", "x"}, []client.Object{one}, "", `"two" not found`},
+		{"report of a run that was not accepted", []string{"report", "one", "-o", "x"}, []client.Object{one}, "", "not accepted yet: its status names no store"},
 		{"report needs a folder", []string{"report", "one"}, []client.Object{one}, "", `required flag(s) "out" not set`},
 		{"runs are completed", []string{"__complete", "watch", ""}, []client.Object{one, other}, "one\nother\n", ""},
 	} {

@@ -24,8 +24,9 @@ import (
 type options struct {
 	genericiooptions.IOStreams
 	flags *genericclioptions.ConfigFlags
-	// connect is replaced in tests.
-	connect func() (*cluster, error)
+	// connect and dispatcher are replaced in tests.
+	connect    func() (*cluster, error)
+	dispatcher func(at *cluster, f errandFlags) sender
 }
 
 // cluster is where the kubeconfig and the flags point to.
@@ -37,14 +38,14 @@ type cluster struct {
 
 func newOptions(streams genericiooptions.IOStreams) *options {
 	o := &options{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true)}
-	o.connect = o.connectByFlags
+	o.connect, o.dispatcher = o.connectByFlags, o.dispatch
 	return o
 }
 
 func newRoot(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kubectl-align",
-		Short:         "Follow and report on SpatialAlign runs",
+		Short:         "Follow, report on, verify and clean up after SpatialAlign runs",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl align"},
 		SilenceErrors: true, SilenceUsage: true,
 	}
@@ -52,7 +53,7 @@ func newRoot(o *options) *cobra.Command {
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
 	root.SetErr(o.ErrOut)
-	root.AddCommand(newWatch(o), newReport(o))
+	root.AddCommand(newWatch(o), newReport(o), newLineage(o), newVerify(o), newGC(o))
 	return root
 }
 

@@ -230,10 +230,8 @@ func (f *folder) Delete(_ context.Context, key string, _ *driver.DeleteOptions) 
 	if err := f.root.Remove(key); err != nil {
 		return err
 	}
-	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
-		if f.root.Remove(dir) != nil {
-			break // it holds something, or is gone already
-		}
+	for dir := path.Dir(key); dir != "." && f.root.Remove(dir) == nil; dir = path.Dir(dir) {
+		// up to the first that holds something
 	}
 	return nil
 }

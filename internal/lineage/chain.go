@@ -49,7 +49,7 @@ const maxLinks = 1000
 // Chain reads a record and all that came before it, newest first. Beside an error it gives the links read
 // until then.
 func Chain(ctx context.Context, store *artifact.Store, newest contract.Artifact) ([]Link, error) {
-	var chain []Link
+	chain := []Link{}
 	for next := &newest; next != nil; next = chain[len(chain)-1].Record.Previous {
 		if len(chain) == maxLinks {
 			return chain, &artifact.Error{Kind: artifact.Corrupt, Op: "read", Key: next.Key, Err: fmt.Errorf("the chain has more than %d records", maxLinks)}
@@ -61,4 +61,41 @@ func Chain(ctx context.Context, store *artifact.Store, newest contract.Artifact)
 		chain = append(chain, Link{Artifact: *next, Record: record})
 	}
 	return chain, nil
+}
+
+// Question names the newest record of a chain.
+type Question struct {
+	Newest contract.Artifact `json:"newest"`
+}
+
+// Result is a chain, newest first. Problem says why it ends before the first record.
+type Result struct {
+	Chain   []Link `json:"chain"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// Run reads a chain. A record that is missing or damaged ends it; that the store refuses is an error.
+func Run(ctx context.Context, store *artifact.Store, q Question) (*Result, error) {
+	chain, err := Chain(ctx, store, q.Newest)
+	if err != nil && !artifact.IsMissing(err) && !artifact.IsCorrupt(err) {
+		return nil, err
+	}
+	r := &Result{Chain: chain}
+	if err != nil {
+		r.Problem = err.Error()
+	}
+	return r, nil
+}
+
+// Answer is the errand "lineage": the question is a Question, the answer a Result.
+func Answer(ctx context.Context, store *artifact.Store, question []byte, _ func(string, ...any)) ([]byte, error) {
+	var q Question
+	if err := artifact.DecodeStrict(question, &q); err != nil {
+		return nil, fmt.Errorf("question: %w", err)
+	}
+	result, err := Run(ctx, store, q)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(result)
 }

@@ -18,8 +18,8 @@ const (
 	findingsEntry = "findings.json"
 	videoFolder   = "videos/"
 	maxFindings   = 64 << 20
-	// MaxBundle bounds an encoded bundle, in bytes.
-	MaxBundle = maxFindings + maxAllVideos + 1<<20
+	// maxBundle bounds an encoded bundle, in bytes.
+	maxBundle = maxFindings + maxAllVideos + 1<<20
 )
 
 // Bundle is what Gather found, with the videos by digest.
@@ -61,7 +61,7 @@ func ReadBundle(r io.Reader) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	archive := tar.NewReader(io.LimitReader(zip, MaxBundle))
+	archive := tar.NewReader(io.LimitReader(zip, maxBundle))
 	b := &Bundle{Videos: make(map[string][]byte)}
 	data, err := entry(archive, findingsEntry, maxFindings)
 	if err != nil {

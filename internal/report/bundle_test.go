@@ -7,8 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,18 +135,23 @@ func TestThinKeepsTheEnd(t *testing.T) {
 	}
 }
 
-func TestHandler(t *testing.T) {
-	want := encode(t, oneVideo(tinyGIF))
-	server := httptest.NewServer(handler(want))
-	defer server.Close()
-	response, err := http.Get(server.URL + BundlePath)
+// TestAnswer: the errand takes a plan and gives a bundle; what it does not understand it refuses.
+func TestAnswer(t *testing.T) {
+	w := newWorld(t, 1)
+	w.fill()
+	plan, err := json.Marshal(PlanOf(w.run))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	got, err := io.ReadAll(response.Body)
-	if err != nil || !bytes.Equal(got, want) || response.Header.Get(DigestHeader) != contract.Digest(want) {
-		t.Errorf("%d bytes with digest %s: %v", len(got), response.Header.Get(DigestHeader), err)
+	answer, err := Answer(t.Context(), w.store, plan, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bundle, err := ReadBundle(bytes.NewReader(answer)); err != nil || len(bundle.Findings.Iterations) == 0 {
+		t.Errorf("%+v, %v", bundle, err)
+	}
+	if _, err := Answer(t.Context(), w.store, []byte(`{"magic":1}`), t.Logf); err == nil || !strings.Contains(err.Error(), "magic") {
+		t.Errorf("a plan with an unknown field: %v", err)
 	}
 }
 

@@ -3,8 +3,6 @@ package report
 import (
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,36 +12,11 @@ import (
 	"github.com/spatialalign/operator/internal/contract"
 )
 
-// Command is the operator binary's report command: what kubectl align report runs in a pod, and the
-// same on a store at hand.
+// Command is the operator binary's report command: what kubectl align report makes, from a store at hand.
 func Command() *cobra.Command {
 	report := &cobra.Command{Use: "report", Short: "Reports of runs, made where the store is"}
-	report.AddCommand(serveCommand(), readyCommand(), buildCommand())
+	report.AddCommand(buildCommand())
 	return report
-}
-
-func serveCommand() *cobra.Command {
-	var spec string
-	c := &cobra.Command{
-		Use: "serve --spec FILE", Short: "Gather a run's artifacts and serve them on the loopback interface",
-		Long: "Gather what a plan (JSON) names from the store in " + contract.EnvStore + " and serve it as one archive on " + address + " until it is terminated.",
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return serve(ctx, spec, os.Getenv(contract.EnvStore))
-		},
-	}
-	c.Flags().StringVar(&spec, "spec", "", "file with the plan")
-	_ = c.MarkFlagRequired("spec") // fails only for a flag that is not there
-	return c
-}
-
-func readyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "ready", Short: "Succeed when the server on this pod is ready", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return ready(c.Context()) },
-	}
 }
 
 func buildCommand() *cobra.Command {

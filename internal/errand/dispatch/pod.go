@@ -1,8 +1,9 @@
-package fetch
+package dispatch
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,16 +12,12 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/errand"
 	"github.com/spatialalign/operator/internal/jobs"
-	"github.com/spatialalign/operator/internal/report"
 )
 
-const (
-	// deadlineSeconds ends the pod when nobody is left to delete it.
-	deadlineSeconds = 600
-	// specArguments of a stage's container are --spec and the file that the pod's annotation is projected to.
-	specArguments = 2
-)
+// readySeconds is how long a pod that has started may take to listen.
+const readySeconds = 60
 
 // Image to run the pod with.
 type Image struct {
@@ -29,7 +26,7 @@ type Image struct {
 	PullSecrets []corev1.LocalObjectReference
 }
 
-// imageOf is the operator's image as the newest of a run's Jobs uses it; users need not be able to
+// imageOf is the operator's image as the newest of the Jobs uses it; users need not be able to
 // read the operator's Deployment.
 func imageOf(list []batchv1.Job) (Image, bool) {
 	var newest *batchv1.Job
@@ -47,47 +44,50 @@ func imageOf(list []batchv1.Job) (Image, bool) {
 }
 
 // newPod is built like the pods of the operator's own CPU stages (volumes, environment, security
-// context) but for what it runs, and reads the store only. The run must have been accepted: its status names the store.
-func newPod(run *v1alpha1.AlignmentRun, image Image, plan report.Plan) (*corev1.Pod, error) {
-	data, err := json.Marshal(plan)
-	if err != nil {
-		return nil, fmt.Errorf("plan: %w", err)
-	}
+// context) but for what it runs. Unless the errand writes, the volume is mounted read-only.
+func newPod(e *Errand, image Image, deadline time.Duration) *corev1.Pod {
 	template := jobs.Build(jobs.Work{
-		Owner:   jobs.Owner{Kind: "AlignmentRun", Namespace: run.Namespace, Name: run.Name, UID: run.UID, Run: run.Name},
-		Spec:    contract.Spec{Stage: "report"},
-		Runtime: &run.Status.Runtime.Spec,
+		Owner:   jobs.Owner{Kind: "AlignmentRun", Namespace: e.Namespace, Name: e.Name},
+		Spec:    contract.Spec{Stage: contract.Stage(e.Name)},
+		Runtime: e.Runtime,
 		Images:  jobs.Images{Stage: image.Name, PullPolicy: image.PullPolicy},
 	}).Spec.Template
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: run.Namespace, GenerateName: "align-report-",
+			Namespace: e.Namespace, GenerateName: "align-" + e.Name + "-",
 			// The NetworkPolicies of stage pods hold for this one; no owner label, so that no controller takes it for its own.
-			Labels:      map[string]string{v1alpha1.LabelManaged: "true", v1alpha1.LabelRun: run.Name},
-			Annotations: map[string]string{v1alpha1.AnnotationSpec: string(data)},
-			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: "AlignmentRun", Name: run.Name, UID: run.UID,
-			}},
+			Labels: map[string]string{v1alpha1.LabelManaged: "true"},
 		},
 		Spec: template.Spec,
 	}
-	pod.Spec.ActiveDeadlineSeconds = ptr.To(int64(deadlineSeconds))
+	if run := e.Run; run != nil {
+		pod.Labels[v1alpha1.LabelRun] = run.Name
+		pod.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AlignmentRun", Name: run.Name, UID: run.UID,
+		}}
+	}
+	pod.Spec.ActiveDeadlineSeconds = ptr.To(int64(deadline.Seconds()))
 	pod.Spec.TerminationGracePeriodSeconds = ptr.To(int64(1))
 	pod.Spec.ImagePullSecrets = image.PullSecrets
 	c := &pod.Spec.Containers[0]
 	command := c.Command[0]
-	c.Args = append([]string{"report", "serve"}, c.Args[1:1+specArguments]...)
+	c.Args = []string{errand.CommandServe, e.Name}
 	c.LivenessProbe = nil
 	c.ReadinessProbe = &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{command, "report", "ready"}}},
-		PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: deadlineSeconds,
+		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{command, errand.CommandReady}}},
+		PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: readySeconds,
 	}
+	// The question comes by the port-forward and not by an annotation.
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.DownwardAPI != nil })
+	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
+	})
 	for i := range c.VolumeMounts {
 		if m := &c.VolumeMounts[i]; m.Name == "store" {
-			m.ReadOnly = true
+			m.ReadOnly = !e.Writes
 		}
 	}
-	return pod, nil
+	return pod
 }
 
 // waiting is what keeps a pod from starting, as Kubernetes says it.

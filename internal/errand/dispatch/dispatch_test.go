@@ -1,10 +1,12 @@
-package fetch
+package dispatch
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,39 +29,32 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
-	"github.com/spatialalign/operator/internal/report"
+	"github.com/spatialalign/operator/internal/errand"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func newRun(store v1alpha1.StoreSpec) *v1alpha1.AlignmentRun {
-	return &v1alpha1.AlignmentRun{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "first-run", UID: "run-uid"},
-		Spec:       v1alpha1.AlignmentRunSpec{Evaluation: &v1alpha1.EvaluationSpec{HeadlineThreshold: "0.7"}},
-		Status: v1alpha1.AlignmentRunStatus{
-			Runtime: &v1alpha1.RuntimeSnapshot{Spec: v1alpha1.AlignmentRuntimeSpec{Store: store}},
-			Iterations: []v1alpha1.IterationStatus{{
-				Iteration:  new(int32(0)),
-				Evaluation: &v1alpha1.ScoreSummary{Scores: &v1alpha1.ArtifactReference{Key: "runs/0/scores.jsonl", Digest: v1alpha1.Digest(contract.Digest(nil))}},
-			}},
-		},
+func newRun() *v1alpha1.AlignmentRun {
+	return &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "first-run", UID: "run-uid"}}
+}
+
+// errandOf the run, to its store.
+func errandOf(store v1alpha1.StoreSpec) Errand {
+	return Errand{
+		Name: "report", Namespace: "team-a", Run: newRun(), Runtime: &v1alpha1.AlignmentRuntimeSpec{Store: store},
+		Question: []byte("what is there?"),
 	}
 }
 
 var pvc = v1alpha1.StoreSpec{PVC: &v1alpha1.PVCStore{ClaimName: "store"}}
 
 func TestPod(t *testing.T) {
-	for name, store := range map[string]v1alpha1.StoreSpec{
-		"pvc": pvc,
-		"s3":  {S3: &v1alpha1.S3Store{Bucket: "align", Prefix: "runs", Endpoint: "https://s3.example:9000", Region: "eu-1", SecretName: "store-keys"}},
-	} {
+	s3 := v1alpha1.StoreSpec{S3: &v1alpha1.S3Store{Bucket: "align", Prefix: "runs", Endpoint: "https://s3.example:9000", Region: "eu-1", SecretName: "store-keys"}}
+	ofNamespace := errandOf(pvc)
+	ofNamespace.Name, ofNamespace.Run, ofNamespace.Writes = "gc", nil, true
+	for name, e := range map[string]Errand{"pvc": errandOf(pvc), "s3": errandOf(s3), "namespace": ofNamespace} {
 		t.Run(name, func(t *testing.T) {
-			run := newRun(store)
-			pod, err := newPod(run, Image{Name: "operator:dev", PullPolicy: corev1.PullIfNotPresent}, report.PlanOf(run))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := yaml.Marshal(pod)
+			got, err := yaml.Marshal(newPod(&e, Image{Name: "operator:dev", PullPolicy: corev1.PullIfNotPresent}, 10*time.Minute))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,12 +72,6 @@ func TestPod(t *testing.T) {
 				t.Errorf("%s (-want +got; go test -update accepts it):\n%s", path, diff)
 			}
 		})
-	}
-}
-
-func TestRunThatWasNotAccepted(t *testing.T) {
-	if _, err := (&Fetcher{}).Fetch(t.Context(), &v1alpha1.AlignmentRun{}); err == nil || !strings.Contains(err.Error(), "not accepted yet") {
-		t.Errorf("a run without a store: %v", err)
 	}
 }
 
@@ -173,133 +162,152 @@ var (
 	})}
 )
 
-// server answers with a bundle, or with what a test gives instead.
-func server(t *testing.T, digest string) func(context.Context, string, string, int) (string, func(), error) {
+// server answers "all is well", or refuses.
+func server(t *testing.T, refusal string) http.Handler {
 	t.Helper()
-	var wire bytes.Buffer
-	if err := (&report.Bundle{Findings: report.Findings{Problems: []string{"found"}}}).Write(&wire); err != nil {
-		t.Fatal(err)
-	}
-	if digest == "" {
-		digest = contract.Digest(wire.Bytes())
-	}
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(report.DigestHeader, digest)
-		_, _ = w.Write(wire.Bytes())
-	}))
-	t.Cleanup(web.Close)
-	return func(_ context.Context, _, _ string, port int) (string, func(), error) {
-		if port != contract.ProgressPort {
-			t.Errorf("port %d", port)
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT "+errand.QuestionPath, func(w http.ResponseWriter, r *http.Request) {
+		if question, err := io.ReadAll(r.Body); err != nil || string(question) != "what is there?" {
+			t.Errorf("question %q, %v", question, err)
 		}
-		return strings.TrimPrefix(web.URL, "http://"), func() {}, nil
+		w.WriteHeader(http.StatusAccepted)
+	})
+	mux.HandleFunc("GET "+errand.AnswerPath, func(w http.ResponseWriter, _ *http.Request) {
+		if refusal != "" {
+			http.Error(w, refusal, http.StatusUnprocessableEntity)
+			return
+		}
+		var answer bytes.Buffer
+		zip := gzip.NewWriter(&answer)
+		_, err := zip.Write([]byte("all is well"))
+		if err := errors.Join(err, zip.Close()); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set(errand.DigestHeader, contract.Digest(answer.Bytes()))
+		_, _ = w.Write(answer.Bytes())
+	})
+	return mux
+}
+
+// dispatcher forwards to a server.
+func dispatcher(t *testing.T, c *cluster, handler http.Handler) *Dispatcher {
+	t.Helper()
+	web := httptest.NewServer(handler)
+	t.Cleanup(web.Close)
+	return &Dispatcher{
+		Client: c, StartTimeout: time.Minute, Timeout: 10 * time.Minute, PollInterval: time.Millisecond, Say: t.Logf,
+		Forward: func(_ context.Context, _, _ string, port int) (string, func(), error) {
+			if port != contract.ProgressPort {
+				t.Errorf("port %d", port)
+			}
+			return strings.TrimPrefix(web.URL, "http://"), func() {}, nil
+		},
 	}
 }
 
-func TestFetch(t *testing.T) {
+func TestSend(t *testing.T) {
 	for _, tc := range []struct {
-		name   string
-		states []corev1.PodStatus
-		digest string
-		want   string // of the error; empty for none
+		name    string
+		states  []corev1.PodStatus
+		refusal string
+		want    string // of the error; empty for none
 	}{
-		{"a bundle", []corev1.PodStatus{pulling, unready, readyTo}, "", ""},
-		{"a store that refuses", []corev1.PodStatus{unready, refused}, "", "the store could not be read: exit code 69: open store: access denied"},
-		{"damage on the way", []corev1.PodStatus{readyTo}, "sha256:other", "sha256:other was sent"},
+		{"an answer", []corev1.PodStatus{pulling, unready, readyTo}, "", ""},
+		{"a pod that fails", []corev1.PodStatus{unready, refused}, "", "the store could not be read: exit code 69: open store: access denied"},
+		{"work that fails", []corev1.PodStatus{readyTo}, "read runs/x: access denied", "read runs/x: access denied"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newCluster(t, tc.states...)
-			f := &Fetcher{Client: c, Forward: server(t, tc.digest), StartTimeout: time.Minute, Say: t.Logf}
-			bundle, err := f.Fetch(t.Context(), newRun(pvc))
+			answer, err := dispatcher(t, c, server(t, tc.refusal)).Send(t.Context(), errandOf(pvc))
 			switch {
-			case tc.want == "" && (err != nil || len(bundle.Findings.Problems) != 1):
-				t.Errorf("got %+v, %v", bundle, err)
+			case tc.want == "" && (err != nil || string(answer) != "all is well"):
+				t.Errorf("got %q, %v", answer, err)
 			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
 				t.Errorf("got %v, want an error with %q", err, tc.want)
 			}
 			c.kubelets.Wait()
-			if left := c.pods(t); len(left) != 0 {
-				t.Errorf("pod %s was left behind", left[0].Name)
-			}
+			wantNoPod(t, c)
 		})
+	}
+}
+
+func wantNoPod(t *testing.T, c *cluster) {
+	t.Helper()
+	if left := c.pods(t); len(left) != 0 {
+		t.Errorf("pod %s was left behind", left[0].Name)
 	}
 }
 
 func TestPodThatDoesNotStart(t *testing.T) {
 	c := newCluster(t, pulling)
-	f := &Fetcher{Client: c, Forward: server(t, ""), StartTimeout: 300 * time.Millisecond, Say: t.Logf}
-	_, err := f.Fetch(t.Context(), newRun(pvc))
+	d := dispatcher(t, c, server(t, ""))
+	d.StartTimeout = 300 * time.Millisecond
+	_, err := d.Send(t.Context(), errandOf(pvc))
 	if err == nil || !strings.Contains(err.Error(), "did not start in 300ms: ImagePullBackOff: no such image") {
 		t.Errorf("got %v", err)
 	}
-	if left := c.pods(t); len(left) != 0 {
-		t.Errorf("pod %s was left behind", left[0].Name)
-	}
+	wantNoPod(t, c)
 }
 
 func TestInterruptRemovesThePod(t *testing.T) {
 	c := newCluster(t, unready)
 	ctx, interrupt := context.WithCancel(t.Context())
-	f := &Fetcher{Client: c, Forward: server(t, ""), StartTimeout: time.Minute, Say: func(string, ...any) { interrupt() }}
-	if _, err := f.Fetch(ctx, newRun(pvc)); !errors.Is(err, context.Canceled) {
+	d := dispatcher(t, c, server(t, ""))
+	d.Say = func(string, ...any) { interrupt() }
+	if _, err := d.Send(ctx, errandOf(pvc)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if left := c.pods(t); len(left) != 0 {
-		t.Errorf("pod %s was left behind", left[0].Name)
-	}
+	wantNoPod(t, c)
 }
 
-func TestDownloadIsTriedAgain(t *testing.T) {
-	good, _, err := server(t, "")(t.Context(), "", "", contract.ProgressPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tries := 0
-	flaky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if tries++; tries == 1 {
-			panic(http.ErrAbortHandler) // cuts the connection
+func TestCutConnectionIsTriedAgain(t *testing.T) {
+	good, calls := server(t, ""), 0
+	d := dispatcher(t, newCluster(t, readyTo), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls == 2 {
+			panic(http.ErrAbortHandler) // cuts the connection on the way to the answer
 		}
-		http.Redirect(w, r, "http://"+good+r.URL.Path, http.StatusTemporaryRedirect)
+		good.ServeHTTP(w, r)
 	}))
-	defer flaky.Close()
-	f := &Fetcher{Client: newCluster(t, readyTo), StartTimeout: time.Minute, Say: t.Logf,
-		Forward: func(context.Context, string, string, int) (string, func(), error) {
-			return strings.TrimPrefix(flaky.URL, "http://"), func() {}, nil
-		}}
-	if _, err := f.Fetch(t.Context(), newRun(pvc)); err != nil || tries != 2 {
-		t.Errorf("after %d tries: %v", tries, err)
+	if answer, err := d.Send(t.Context(), errandOf(pvc)); err != nil || string(answer) != "all is well" || calls != 4 {
+		t.Errorf("after %d calls: %q, %v", calls, answer, err)
 	}
 }
 
 func TestForwardThatIsForbiddenIsNotTriedAgain(t *testing.T) {
 	tries := 0
 	c := newCluster(t, readyTo)
-	f := &Fetcher{Client: c, StartTimeout: time.Minute, Say: t.Logf,
-		Forward: func(context.Context, string, string, int) (string, func(), error) {
-			tries++
-			return "", nil, errors.New("forbidden")
-		}}
-	if _, err := f.Fetch(t.Context(), newRun(pvc)); err == nil || !strings.Contains(err.Error(), "forbidden") || tries != 1 {
+	d := dispatcher(t, c, server(t, ""))
+	d.Forward = func(context.Context, string, string, int) (string, func(), error) {
+		tries++
+		return "", nil, errors.New("forbidden")
+	}
+	if _, err := d.Send(t.Context(), errandOf(pvc)); err == nil || !strings.Contains(err.Error(), "forbidden") || tries != 1 {
 		t.Errorf("after %d tries: %v", tries, err)
 	}
 	c.kubelets.Wait()
-	if left := c.pods(t); len(left) != 0 {
-		t.Errorf("pod %s was left behind", left[0].Name)
-	}
+	wantNoPod(t, c)
 }
 
 func TestImage(t *testing.T) {
-	f := &Fetcher{Client: newCluster(t)}
-	if image, err := f.image(t.Context(), newRun(pvc)); err != nil || image.Name != "operator:new" {
+	d := &Dispatcher{Client: newCluster(t)}
+	e := errandOf(pvc)
+	if image, err := d.image(t.Context(), &e); err != nil || image.Name != "operator:new" {
 		t.Errorf("the newest Job's image is operator:new, got %q, %v", image.Name, err)
 	}
-	other := newRun(pvc)
-	other.Name = "other-run"
-	if _, err := f.image(t.Context(), other); err == nil || !strings.Contains(err.Error(), "--image") {
+	e.Run.Name = "other-run"
+	if _, err := d.image(t.Context(), &e); err == nil || !strings.Contains(err.Error(), "the run has no Job left") {
 		t.Errorf("a run without Jobs: %v", err)
 	}
-	f.Image = "mine:1"
-	if image, err := f.image(t.Context(), other); err != nil || image.Name != "mine:1" {
+	e.Run = nil
+	if image, err := d.image(t.Context(), &e); err != nil || image.Name != "operator:new" {
+		t.Errorf("the newest Job of the namespace has operator:new, got %q, %v", image.Name, err)
+	}
+	e.Namespace = "team-b"
+	if _, err := d.image(t.Context(), &e); err == nil || !strings.Contains(err.Error(), "--image") {
+		t.Errorf("a namespace without Jobs: %v", err)
+	}
+	d.Image = "mine:1"
+	if image, err := d.image(t.Context(), &e); err != nil || image.Name != "mine:1" {
 		t.Errorf("got %q, %v", image.Name, err)
 	}
 }
