@@ -16,17 +16,9 @@ func TestRunWithoutItsDeferrableWrites(t *testing.T) {
 
 	w := newWorld(t, rising)
 	writes := 0
+	w.forgets = func() bool { return true }
 	for !Ended(w.run.Status.Conditions) {
-		next := Run(w.base(), w.run, w.related)
-		for _, o := range next.Create {
-			if w.ever[o.GetName()] {
-				t.Fatalf("%s is created twice", o.GetName())
-			}
-			w.ever[o.GetName()] = true
-			w.children = append(w.children, &Child{Object: o, Place: placeOf(o)})
-		}
-		if !next.Deferrable {
-			w.run.Status = next.Status
+		if next := w.step(); !next.Deferrable {
 			writes++
 		}
 		for _, c := range w.active() {

@@ -16,30 +16,45 @@ const (
 )
 
 // trim drops the outputs that only stages up to iteration k read, and what is older than status keeps. Nothing goes before
-// its lineage is in the store.
+// its lineage is in the store, nor what a lineage that is not there yet refers to.
 func (r *runPlan) trim(k int32) {
+	wanted := map[int32]bool{0: true, *r.status.Best.Iteration: true}
 	for i := range r.status.Iterations {
-		if it := &r.status.Iterations[i]; *it.Iteration <= k {
-			for j := range it.Stages {
-				rec := &it.Stages[j]
-				rec.Outputs = nil
-				if rec.State != v1alpha1.StageRunning && !holdsGPUs(rec) {
-					rec.Usage, rec.UsageTime = nil, nil
-				}
-				if it.Lineage != nil {
-					rec.Image = ""
-				}
-			}
-			if it.Lineage != nil && *it.Iteration <= k-keptStages {
+		it := &r.status.Iterations[i]
+		if it.Lineage == nil && it.Comparison != nil {
+			wanted[*it.Comparison.Iteration], wanted[*it.Iteration-1] = true, true
+		}
+		if *it.Iteration <= k {
+			r.trimStages(it)
+			if it.Lineage != nil && *it.Iteration <= k-keptStages && !slices.ContainsFunc(it.Stages, open) {
 				it.Stages = nil
 			}
 		}
 	}
-	best := *r.status.Best.Iteration
 	r.status.Iterations = slices.DeleteFunc(r.status.Iterations, func(it v1alpha1.IterationStatus) bool {
-		n := *it.Iteration
-		return n > 0 && n != best && n <= k-keptIterations && it.Lineage != nil
+		return !wanted[*it.Iteration] && *it.Iteration <= k-keptIterations && it.Lineage != nil
 	})
+}
+
+// trimStages drops what nobody reads of the stages of an iteration that is over.
+func (r *runPlan) trimStages(it *v1alpha1.IterationStatus) {
+	for i := range it.Stages {
+		rec := &it.Stages[i]
+		rec.Outputs = nil
+		if !open(*rec) {
+			if rec.Usage = forget(rec.Usage, seenUsage(rec, *it.Iteration, r.Children, r.Now)); len(rec.Usage) == 0 {
+				rec.Usage, rec.UsageTime = nil, nil
+			}
+		}
+		if it.Lineage != nil {
+			rec.Image = ""
+		}
+	}
+}
+
+// open says that a stage runs, or that a pod of it holds GPUs.
+func open(rec v1alpha1.StageStatus) bool {
+	return rec.State == v1alpha1.StageRunning || holdsGPUs(&rec)
 }
 
 // ended is the plan of a run whose end is recorded. That is sticky: what was still active when the run ended is deleted, what

@@ -101,8 +101,13 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	r.status.PendingApproval = nil
 	end := r.concluded(r.iterate())
 	if reason := r.overspent(); reason != "" {
-		r.status = before // nothing of this pass is to happen
+		r.status = before // what this pass starts is not to happen, what it records is
 		r.cond.list = &r.status.Conditions
+		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: true}
+		_ = r.concluded(r.iterate())
+		if r.stages.failed != nil {
+			return r.fail(r.stages.failed)
+		}
 		return r.unpaid(reason)
 	}
 	if meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionSuspended) != nil {
@@ -272,6 +277,9 @@ func (r *runPlan) prepared(at jobs.Place, build func(jobs.Place) Object, set str
 
 // step moves one stage on: see stages.step.
 func (r *runPlan) step(at jobs.Place, build func(jobs.Place) Object) (bool, *Child) {
+	if r.stages.held && r.record(at.Iteration) == nil {
+		return false, nil
+	}
 	return r.stages.step(&r.iterationRecord(at.Iteration).Stages, at, build)
 }
 

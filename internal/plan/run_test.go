@@ -1,10 +1,6 @@
 package plan
 
 import (
-	"flag"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,18 +13,13 @@ import (
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+func iterations(n int32) func(*v1alpha1.AlignmentRunSpec) {
+	return func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = n }
+}
 
-var rising = script{accuracy: []string{"0.35", "0.65", "0.8", "0.9"}}
-
-// TestRunTraces plays whole runs in memory. The golden traces are the specification of the loop: read them.
-func TestRunTraces(t *testing.T) {
-	tests := []struct {
-		name string
-		script
-		edit func(*v1alpha1.AlignmentRunSpec)
-		play func(*world)
-	}{
+// TestLoop plays whole runs: the order of the stages, their retries, and the ends that the loop itself comes to.
+func TestLoop(t *testing.T) {
+	playTraces(t, []trace{
 		{name: "three-iterations", script: rising},
 		{name: "target-reached", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.75"}
@@ -36,23 +27,17 @@ func TestRunTraces(t *testing.T) {
 		{name: "base-reaches-target", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.3"}
 		}},
-		{name: "rejected-adapter-is-rolled-back", script: script{accuracy: []string{"0.35", "0.65", "0.6", "0.7"}}},
 		{name: "no-improvement", script: script{accuracy: []string{"0.35", "0.65", "0.6", "0.65"}}, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			s.Stopping, s.Iterations = &v1alpha1.StoppingSpec{Patience: 2}, 9
 		}},
-		{name: "converged", script: script{accuracy: rising.accuracy, samples: map[int32][3]int64{2: {148, 0, 2}}}},
-		{name: "collapsed", script: script{accuracy: rising.accuracy, samples: map[int32][3]int64{3: {0, 20, 130}}}},
-		{name: "insufficient-pairs", script: script{accuracy: rising.accuracy, pairs: map[int32]int64{1: 0}}},
-		{name: "samples-in-the-store", script: script{accuracy: rising.accuracy, stored: true}, edit: func(s *v1alpha1.AlignmentRunSpec) {
-			s.Iterations = 1
-		}},
+		{name: "samples-in-the-store", script: script{accuracy: rising.accuracy, stored: true}, edit: iterations(1)},
 		{name: "stage-fails-for-good", script: rising, play: func(w *world) {
 			w.until(1, v1alpha1.StageTrain)
 			for range 3 {
 				w.fail(v1alpha1.StageTrain, "Bug", false)
 			}
 		}},
-		{name: "stage-fails-once", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+		{name: "stage-fails-once", script: rising, edit: iterations(1), play: func(w *world) {
 			w.until(1, v1alpha1.StageSample)
 			w.fail(v1alpha1.StageSample, "Storage", false)
 			w.settle()
@@ -61,19 +46,12 @@ func TestRunTraces(t *testing.T) {
 			w.step()
 			w.fail(v1alpha1.StagePrepare, "BadSpec", true)
 		}},
-		{name: "suspended-and-resumed", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
-			w.until(1, v1alpha1.StageSample)
-			w.run.Spec.Suspend = ptr.To(true)
-			w.step()
-			w.run.Spec.Suspend = ptr.To(false)
-			w.settle()
-		}},
-		{name: "deleted-child", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+		{name: "deleted-child", script: rising, edit: iterations(1), play: func(w *world) {
 			w.until(1, v1alpha1.StageTrain)
 			w.remove(w.child(v1alpha1.StageTrain).Object.GetName())
 			w.settle()
 		}},
-		{name: "runtime-appears-later", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, play: func(w *world) {
+		{name: "runtime-appears-later", script: rising, edit: iterations(1), play: func(w *world) {
 			runtime := w.runtime
 			w.runtime = nil
 			w.step()
@@ -83,48 +61,7 @@ func TestRunTraces(t *testing.T) {
 			w.runtime = runtime
 			w.settle()
 		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, tt.script)
-			if tt.edit != nil {
-				tt.edit(&w.run.Spec)
-			}
-			play := (*world).settle
-			if tt.play != nil {
-				play = tt.play
-			}
-			play(w)
-			golden(t, tt.name+".trace", w.trace.String())
-		})
-	}
-}
-
-// TestChaosEndsLikeAnUndisturbedRun fails, deletes, suspends and delays at random: the end must be the same.
-func TestChaosEndsLikeAnUndisturbedRun(t *testing.T) {
-	calm := newWorld(t, rising)
-	calm.settle()
-	for seed := range uint64(100) {
-		w := newWorld(t, rising)
-		w.chaos(rand.New(rand.NewPCG(seed, 7)))
-		if diff := cmp.Diff(outcome(calm.run.Status), outcome(w.run.Status)); diff != "" {
-			t.Fatalf("seed %d: the end differs from an undisturbed run's:\n%s\n%s", seed, diff, w.trace.String())
-		}
-	}
-}
-
-// outcome is what a run came to, without when and after how many attempts.
-func outcome(s v1alpha1.AlignmentRunStatus) map[string]any {
-	type iteration struct {
-		Evaluation *v1alpha1.ScoreSummary
-		Decision   *v1alpha1.Decision
-		Adapter    *v1alpha1.ArtifactReference
-	}
-	var iterations []iteration
-	for _, it := range s.Iterations {
-		iterations = append(iterations, iteration{it.Evaluation, it.Decision, it.Adapter})
-	}
-	return map[string]any{"phase": s.Phase, "best": s.Best, "iterations": iterations}
+	})
 }
 
 // TestChangesWhileTheRunGoesOn: patience looks at the newest decision only, and fewer iterations end at the newest one.
@@ -135,7 +72,7 @@ func TestChangesWhileTheRunGoesOn(t *testing.T) {
 		want   string // message of Complete; empty: the run goes on
 	}{
 		{"patience after an iteration that rose", func(s *v1alpha1.AlignmentRunSpec) { s.Stopping = &v1alpha1.StoppingSpec{Patience: 1} }, ""},
-		{"fewer iterations", func(s *v1alpha1.AlignmentRunSpec) { s.Iterations = 1 }, "3 iteration(s) evaluated; best is iteration 3's adapter, with accuracy 0.8"},
+		{"fewer iterations", iterations(1), "3 iteration(s) evaluated; best is iteration 3's adapter, with accuracy 0.8"},
 		{"a target that is reached", func(s *v1alpha1.AlignmentRunSpec) { s.Stopping = &v1alpha1.StoppingSpec{TargetAccuracy: "0.8"} },
 			"accuracy 0.8 reaches the target 0.8; best is iteration 3's adapter, with accuracy 0.8"},
 	}
@@ -172,8 +109,7 @@ func TestEndIsSticky(t *testing.T) {
 func TestEndDeletesWhatIsStillActive(t *testing.T) {
 	w := newWorld(t, rising)
 	w.until(1, v1alpha1.StageSample)
-	c := w.child(v1alpha1.StageSample)
-	c.Outcome = jobs.Outcome{State: jobs.Failed, Class: "OutOfMemory", Final: true}
+	w.child(v1alpha1.StageSample).Outcome = jobs.Outcome{State: jobs.Failed, Class: "OutOfMemory", Final: true}
 	w.step()
 	if n := len(w.active()); n != 0 {
 		t.Errorf("%d children are still active after the run failed", n)
@@ -207,55 +143,4 @@ func TestStagesOfARun(t *testing.T) {
 		all.WriteString("---\n" + string(data))
 	}
 	golden(t, "children.yaml", all.String())
-}
-
-// until settles the run up to an active stage of an iteration.
-func (w *world) until(k int32, stage v1alpha1.StageName) {
-	w.t.Helper()
-	for range 100 {
-		w.step()
-		for _, c := range w.active() {
-			if c.Place.Iteration == k && c.Place.Stage == stage {
-				return
-			}
-		}
-		for _, c := range w.active() {
-			w.succeed(c)
-		}
-	}
-	w.t.Fatalf("stage %d %s never runs", k, stage)
-}
-
-func (w *world) child(stage v1alpha1.StageName) *Child {
-	w.t.Helper()
-	for _, c := range w.active() {
-		if c.Place.Stage == stage {
-			return c
-		}
-	}
-	w.t.Fatalf("no active child of stage %s", stage)
-	return nil
-}
-
-func (w *world) fail(stage v1alpha1.StageName, class string, final bool) {
-	w.t.Helper()
-	w.child(stage).Outcome = jobs.Outcome{State: jobs.Failed, Class: class, Message: "its last lines", Final: final}
-	w.step()
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); -update writes it anew:\n%s", path, diff)
-	}
 }

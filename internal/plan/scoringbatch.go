@@ -54,6 +54,7 @@ func runName(parent *Parent) string {
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
+	adopt(&status.Stages, b.Children, b.Now)
 	status.GPUSeconds += charge(status.Stages, 0, b.Children, b.Now)
 	if Ended(status.Conditions) {
 		next := Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children), Deferrable: true}

@@ -21,6 +21,8 @@ type stages struct {
 	children []Child
 	// startup is how long a pod may be unable to start; 0 is for ever.
 	startup time.Duration
+	// held says that results are recorded but nothing is started.
+	held bool
 
 	create []Object
 	active []*Child
@@ -37,10 +39,11 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		return succeeded(rec), nil
 	}
 	child := s.newest(at)
+	if rec == nil && child == nil && s.held {
+		return false, nil
+	}
 	if rec == nil {
-		*records = append(*records, v1alpha1.StageStatus{
-			Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: s.started(child),
-		})
+		*records = append(*records, newRecord(at, child, s.now))
 		rec = &(*records)[len(*records)-1]
 	}
 	if child != nil && child.Place.Attempt >= *rec.Attempt {
@@ -72,6 +75,10 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 
 // start makes the child of an attempt.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
+	if s.held {
+		rec.Attempt, rec.Child, rec.StuckSince = ptr.To(attempt), "", nil
+		return
+	}
 	at.Attempt = attempt
 	object := build(at)
 	rec.Attempt, rec.Child, rec.StuckSince = ptr.To(attempt), object.GetName(), nil
@@ -81,8 +88,9 @@ func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, 
 
 // watch records what an active child says, and fails the stage when a pod of it could not start for too long.
 func (s *stages) watch(rec *v1alpha1.StageStatus, at jobs.Place, child *Child) {
-	if child.Outcome.Message != "" || rec.Failures == 0 {
-		rec.Message = clip(child.Outcome.Message, maxStageMessage) // else the last failure's stays
+	again := rec.Failures > 0 || *rec.Attempt > 0
+	if child.Outcome.Message != "" || !again || rec.StuckSince != nil {
+		rec.Message = clip(child.Outcome.Message, maxStageMessage) // else what ended the last attempt stays
 	}
 	s.active = append(s.active, child)
 	if child.Outcome.Stuck == "" {
@@ -118,15 +126,15 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 	s.start(rec, at, *rec.Attempt+1, build)
 }
 
-// started is when a stage began that has no record yet: now, or when its child was made, if that record was deferred.
-func (s *stages) started(child *Child) *metav1.Time {
-	if child == nil {
-		return &s.now
+// newRecord is that of a stage that begins, or that began when its child was made, if its record was deferred.
+func newRecord(at jobs.Place, child *Child, now metav1.Time) v1alpha1.StageStatus {
+	start := &now
+	if child != nil {
+		if made := child.Object.GetCreationTimestamp(); !made.IsZero() {
+			start = &made
+		}
 	}
-	if made := child.Object.GetCreationTimestamp(); !made.IsZero() {
-		return &made
-	}
-	return &s.now
+	return v1alpha1.StageStatus{Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageRunning, Attempt: ptr.To(int32(0)), StartTime: start}
 }
 
 // underway says that the stage's attempt has a child that did not fail, so that no other is built now.

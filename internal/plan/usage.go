@@ -14,6 +14,11 @@ import (
 // account brings the GPU time of all stages, iterations and the run up to date. It only ever grows: what vanished while it
 // held GPUs is charged until it was seen gone.
 func (r *runPlan) account() {
+	for i := range r.Children {
+		if r.unrecorded(r.Children[i].Place) && len(r.Children[i].usage(r.Now)) > 0 {
+			adopt(&r.iterationRecord(r.Children[i].Place.Iteration).Stages, r.Children[i:i+1], r.Now)
+		}
+	}
 	dropped := r.status.GPUSeconds // of iterations that status no longer has
 	for i := range r.status.Iterations {
 		dropped -= r.status.Iterations[i].GPUSeconds
@@ -26,21 +31,55 @@ func (r *runPlan) account() {
 	}
 }
 
+// adopt makes the records of stages whose children used GPUs before those were written: status may lag behind what runs.
+func adopt(records *[]v1alpha1.StageStatus, children []Child, now metav1.Time) {
+	for i := range children {
+		c := &children[i]
+		if stageRecord(*records, c.Place.Stage, c.Place.Round) == nil && len(c.usage(now)) > 0 {
+			*records = append(*records, newRecord(c.Place, c, now))
+		}
+	}
+}
+
+// unrecorded says that a stage has no record yet. Those of iterations that are over may have been dropped.
+func (r *runPlan) unrecorded(p jobs.Place) bool {
+	it := r.record(p.Iteration)
+	switch {
+	case it == nil:
+		return len(r.status.Iterations) > 0 && p.Iteration == r.decided()+1
+	case stageRecord(it.Stages, p.Stage, p.Round) != nil:
+		return false
+	default:
+		return it.CompletionTime == nil || p.Stage == v1alpha1.StageTestSample || p.Stage == v1alpha1.StageTestScore
+	}
+}
+
 // charge adds to the records of an iteration's stages what their children used since, and returns how much that was.
 func charge(records []v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) int64 {
 	var total int64
 	for i := range records {
-		rec := &records[i]
-		var seen []v1alpha1.GPUUsage
-		for j := range children {
-			at := jobs.Place{Iteration: iteration, Round: ptr.Deref(rec.Round, 0), Stage: rec.Name}
-			if sameStage(children[j].Place, at) {
-				seen = append(seen, children[j].usage(now)...)
-			}
-		}
-		total += chargeStage(rec, seen, now)
+		total += chargeStage(&records[i], seenUsage(&records[i], iteration, children, now), now)
 	}
 	return total
+}
+
+// seenUsage is the usage of a stage's children and pods that can still be seen.
+func seenUsage(rec *v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) []v1alpha1.GPUUsage {
+	at := jobs.Place{Iteration: iteration, Round: ptr.Deref(rec.Round, 0), Stage: rec.Name}
+	var seen []v1alpha1.GPUUsage
+	for i := range children {
+		if sameStage(children[i].Place, at) {
+			seen = append(seen, children[i].usage(now)...)
+		}
+	}
+	return seen
+}
+
+// forget drops the usage of what can be seen no more: it is in the total already.
+func forget(usage, seen []v1alpha1.GPUUsage) []v1alpha1.GPUUsage {
+	return slices.DeleteFunc(usage, func(u v1alpha1.GPUUsage) bool {
+		return !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name })
+	})
 }
 
 // chargeStage brings a stage's usage up to date with what is seen of its children and pods.
@@ -71,10 +110,7 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 	rec.GPUSeconds += grown
 	rec.UsageTime = &now
 	if len(rec.Usage) > maxUsage {
-		// What is seen no more is in the total already.
-		rec.Usage = slices.DeleteFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool {
-			return !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name })
-		})
+		rec.Usage = forget(rec.Usage, seen)
 	}
 	return grown
 }

@@ -1,0 +1,130 @@
+package plan
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// spent is what the world's pods really used.
+func (w *world) spent() int64 {
+	var total int64
+	for _, seconds := range w.used {
+		total += seconds
+	}
+	return total
+}
+
+// Where nothing vanishes, GPU time is exact: nothing is charged twice, also not while finished children stay for weeks.
+func TestGPUTimeIsExact(t *testing.T) {
+	for _, forgetful := range []bool{false, true} {
+		w := newWorld(t, rising)
+		if forgetful { // every write that may wait is lost with the operator
+			w.forgets = func() bool { return true }
+		}
+		w.settle()
+		w.steps(5)
+		if got, want := w.run.Status.GPUSeconds, w.spent(); got != want {
+			t.Errorf("forgetful %t: %d GPU-seconds are recorded, %d were used", forgetful, got, want)
+		}
+		var parts int64
+		for _, it := range w.run.Status.Iterations {
+			parts += it.GPUSeconds
+		}
+		if parts != w.run.Status.GPUSeconds {
+			t.Errorf("the iterations took %d GPU-seconds, the run %d", parts, w.run.Status.GPUSeconds)
+		}
+	}
+}
+
+// What failed attempts used stays charged, whatever becomes of their pods.
+func TestGPUTimeOfFailedAttempts(t *testing.T) {
+	w := newWorld(t, rising)
+	w.until(1, v1alpha1.StageTrain)
+	w.pass(100)
+	w.fail(v1alpha1.StageTrain, "GPUFault", false)
+	w.pass(200)
+	w.child(v1alpha1.StageTrain).Outcome = disrupted
+	w.step()
+	w.settle()
+	for _, rec := range w.run.Status.Iterations[1].Stages {
+		if rec.Name == v1alpha1.StageTrain && rec.GPUSeconds < 300 {
+			t.Errorf("training took %d GPU-seconds with its lost attempts", rec.GPUSeconds)
+		}
+	}
+	if got, want := w.run.Status.GPUSeconds, w.spent(); got != want {
+		t.Errorf("%d GPU-seconds are recorded, %d were used", got, want)
+	}
+}
+
+// A pod that vanishes while nobody looks is charged until it is seen gone: the operator may have been away for an hour.
+func TestGPUTimeOfVanishedPods(t *testing.T) {
+	tests := []struct {
+		name  string
+		stage v1alpha1.StageName
+	}{{"a Job", v1alpha1.StageTrain}, {"a ScoringBatch", v1alpha1.StageScore}}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, rising)
+			w.until(1, tt.stage)
+			w.step()
+			before := w.run.Status.GPUSeconds
+			c := w.child(tt.stage)
+			w.pass(1000)
+			w.remove(c.Object.GetName())
+			w.pass(2599)
+			w.step()
+			if got := w.run.Status.GPUSeconds - before; got < 3600 {
+				t.Errorf("%d GPU-seconds of an hour are charged", got)
+			}
+		})
+	}
+}
+
+// A pod that holds on to its GPU after the end, or while the run is suspended, is charged until it is gone.
+func TestGPUTimeAfterTheEnd(t *testing.T) {
+	w := newWorld(t, rising)
+	w.lingers = func() bool { return true }
+	w.until(1, v1alpha1.StageTrain)
+	w.run.Spec.Iterations, w.run.Spec.ActiveDeadlineSeconds = 1, 1
+	w.step()
+	if !Ended(w.run.Status.Conditions) {
+		t.Fatal("the run goes on after its deadline")
+	}
+	before := w.run.Status.GPUSeconds
+	w.pass(500)
+	if next := w.step(); next.RequeueAfter == 0 {
+		t.Error("nobody looks at the GPU that is still held")
+	}
+	w.gone()
+	w.step()
+	if next := w.step(); next.RequeueAfter != 0 {
+		t.Errorf("the run looks again after %s, for nothing", next.RequeueAfter)
+	}
+	if got := w.run.Status.GPUSeconds - before; got < 500 || got > 510 {
+		t.Errorf("%d GPU-seconds are charged for 501", got)
+	}
+}
+
+// GPU time never shrinks and is never too little, however pods come and go.
+func TestGPUTimeOfPodsThatComeAndGo(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 7))
+	w := newWorld(t, rising)
+	w.until(1, v1alpha1.StageTrain)
+	for range 500 {
+		w.step() // pods are seen when they come
+		w.pass(int64(random.IntN(100)))
+		c := w.child(v1alpha1.StageTrain)
+		switch random.IntN(4) {
+		case 0:
+			w.remove(c.Object.GetName())
+		case 1:
+			c.Outcome = disrupted
+		case 2:
+			c.Outcome = jobs.Outcome{State: jobs.Active, Queued: random.IntN(2) == 0}
+		}
+		w.step() // the laws look at the rest
+	}
+}

@@ -1,0 +1,143 @@
+package plan
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+)
+
+// maxStatus is what the status of any object may take, as JSON: reliability.md, item 20.
+const maxStatus = 256 << 10
+
+// laws remember what has happened, to hold every plan against it.
+type laws struct {
+	// ever are the names of all children that were created.
+	ever map[string]bool
+	// recorded are the stages whose success was ever in status, by their place as attempt 0, with the attempt that succeeded.
+	recorded map[jobs.Place]int32
+	// used is the GPU time that pods really used, in seconds, by child.
+	used map[string]int64
+	// unmeasured leaves out what costs most, for long runs.
+	unmeasured bool
+}
+
+func newLaws() laws {
+	return laws{ever: map[string]bool{}, recorded: map[jobs.Place]int32{}, used: map[string]int64{}}
+}
+
+// succeededAt is the attempt of a stage whose success is recorded.
+func (l *laws) succeededAt(p jobs.Place) (attempt int32, recorded bool) {
+	p.Attempt = 0
+	attempt, recorded = l.recorded[p]
+	return attempt, recorded
+}
+
+// note remembers what a written status records.
+func (l *laws) note(s v1alpha1.AlignmentRunStatus) {
+	for _, it := range s.Iterations {
+		for i := range it.Stages {
+			if rec := &it.Stages[i]; succeeded(rec) {
+				l.recorded[jobs.Place{Iteration: *it.Iteration, Round: *rec.Round, Stage: rec.Name}] = *rec.Attempt
+			}
+		}
+	}
+}
+
+// check holds a plan against what must be true of every plan.
+func (w *world) check(before v1alpha1.AlignmentRunStatus, next Next[v1alpha1.AlignmentRunStatus]) {
+	w.t.Helper()
+	w.checkCreates(next)
+	w.checkDeletes(next)
+	for i, it := range next.Status.Iterations {
+		if i > 0 && *it.Iteration <= *next.Status.Iterations[i-1].Iteration {
+			w.t.Fatalf("iteration %d stands behind %d", *it.Iteration, *next.Status.Iterations[i-1].Iteration)
+		}
+	}
+	var used int64
+	for _, seconds := range w.used {
+		used += seconds
+	}
+	if next.Status.GPUSeconds < before.GPUSeconds || next.Status.GPUSeconds < used {
+		w.t.Fatalf("%d GPU-seconds are recorded after %d, and %d were used:\n%s", next.Status.GPUSeconds, before.GPUSeconds, used, w.trace.String())
+	}
+	if w.unmeasured {
+		return
+	}
+	if data, err := json.Marshal(next.Status); err != nil || len(data) > maxStatus {
+		w.t.Fatalf("the status takes %d bytes, %v", len(data), err)
+	}
+}
+
+// checkCreates: no name is used twice, no recorded stage repeated, and a stage has one child with pods, unless nobody can
+// tell of the former's any more.
+func (w *world) checkCreates(next Next[v1alpha1.AlignmentRunStatus]) {
+	w.t.Helper()
+	for _, o := range next.Create {
+		p := placeOf(o)
+		if w.ever[o.GetName()] {
+			w.t.Fatalf("the name %s is used twice:\n%s", o.GetName(), w.trace.String())
+		}
+		w.ever[o.GetName()] = true
+		if _, recorded := w.succeededAt(p); recorded {
+			w.t.Fatalf("stage %s is repeated after it was recorded:\n%s", placed(p), w.trace.String())
+		}
+		for _, c := range w.children {
+			if sameStage(c.Place, p) && !c.Outcome.Lost && (c.Outcome.State == jobs.Active || c.Outcome.Endless) {
+				w.t.Fatalf("%s starts while %s may still have pods:\n%s", placed(p), placed(c.Place), w.trace.String())
+			}
+		}
+	}
+}
+
+// checkDeletes: while the run goes on, nothing goes but what would not end; while it is held, nothing that has ended.
+func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
+	w.t.Helper()
+	if Ended(next.Status.Conditions) {
+		return
+	}
+	held := meta.IsStatusConditionTrue(next.Status.Conditions, v1alpha1.ConditionSuspended)
+	for _, o := range next.Delete {
+		c := w.children[indexOf(w.children, o)]
+		if !c.Outcome.Endless && (!held || c.Outcome.State != jobs.Active) {
+			w.t.Fatalf("%s is deleted unrecorded:\n%s", placed(c.Place), w.trace.String())
+		}
+	}
+}
+
+// checkSecondPlan: planning again from the same world changes nothing, but for the GPU time of what the plan deleted.
+func (w *world) checkSecondPlan() {
+	w.t.Helper()
+	if w.unmeasured {
+		return
+	}
+	again := Run(w.base(), w.run, w.related)
+	if was, is := unpriced(w.run.Status), unpriced(again.Status); len(again.Create)+len(again.Delete) > 0 || !equality.Semantic.DeepEqual(was, is) {
+		w.t.Fatalf("a second plan from the same world changes something: %d creates, %d deletes, %s\n%s",
+			len(again.Create), len(again.Delete), cmp.Diff(was, is), w.trace.String())
+	}
+}
+
+// unpriced is a status without GPU time.
+func unpriced(s v1alpha1.AlignmentRunStatus) v1alpha1.AlignmentRunStatus {
+	s = *s.DeepCopy()
+	s.GPUSeconds, s.ForecastGPUSeconds = 0, 0
+	for i := range s.Iterations {
+		s.Iterations[i].GPUSeconds = 0
+		for j := range s.Iterations[i].Stages {
+			s.Iterations[i].Stages[j] = withoutUsage(s.Iterations[i].Stages[j])
+		}
+	}
+	return s
+}
+
+// number of a label; 0 where there is none.
+func number(label string) int32 {
+	n, _ := strconv.ParseInt(label, 10, 32)
+	return int32(n)
+}
