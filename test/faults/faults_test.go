@@ -84,7 +84,12 @@ func withCluster(run func() int) (code int, err error) {
 		_ = stopOnce()
 		os.Exit(130)
 	}()
-	return run(), nil
+	code = run()
+	// Item 20 holds for the objects of all items.
+	if err := shared.history.judgeSizes(); err != nil {
+		return 1, err
+	}
+	return code, nil
 }
 
 // undisturbed is a run that nothing disturbs.

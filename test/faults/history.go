@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -135,7 +136,8 @@ func (h *history) compare(before, after client.Object) {
 
 // rank of a phase: a run that goes on never comes back to a lower one. Suspension is no step.
 var rank = map[v1alpha1.RunPhase]int{
-	v1alpha1.PhasePending: 1, v1alpha1.PhaseRunning: 2, v1alpha1.PhaseSuspended: 2, v1alpha1.PhaseSucceeded: 3, v1alpha1.PhaseFailed: 3,
+	v1alpha1.PhasePending: 1, v1alpha1.PhaseRunning: 2, v1alpha1.PhaseSuspended: 2, v1alpha1.PhaseAwaitingApproval: 2,
+	v1alpha1.PhaseSucceeded: 3, v1alpha1.PhaseFailed: 3,
 }
 
 func (h *history) compareRuns(before, after *v1alpha1.AlignmentRun) {
@@ -145,10 +147,13 @@ func (h *history) compareRuns(before, after *v1alpha1.AlignmentRun) {
 	if b := before.Status.Best; b != nil && (after.Status.Best == nil || *after.Status.Best.Iteration < *b.Iteration) {
 		h.complain(after, "its best adapter was lost")
 	}
+	if after.Status.GPUSeconds < before.Status.GPUSeconds {
+		h.complain(after, "its GPU time fell from %d s to %d s", before.Status.GPUSeconds, after.Status.GPUSeconds)
+	}
 	for i := 1; i < len(after.Status.Iterations); i++ {
 		last, next := *after.Status.Iterations[i-1].Iteration, *after.Status.Iterations[i].Iteration
-		// Between the baseline and the newest iterations, status may have forgotten some.
-		if next != last+1 && last != 0 {
+		// Status forgets old iterations, but for the baseline and the best one.
+		if b := after.Status.Best; next != last+1 && last != 0 && (b == nil || last != *b.Iteration) {
 			h.complain(after, "iteration %d is followed by %d", last, next)
 		}
 	}
@@ -164,7 +169,7 @@ func stagesOf(o client.Object) map[jobs.Place]v1alpha1.StageStatus {
 	found := map[jobs.Place]v1alpha1.StageStatus{}
 	add := func(iteration int32, stages []v1alpha1.StageStatus) {
 		for _, s := range stages {
-			found[jobs.Place{Iteration: iteration, Stage: s.Name}] = s
+			found[jobs.Place{Iteration: iteration, Round: ptr.Deref(s.Round, 0), Stage: s.Name}] = s
 		}
 	}
 	switch o := o.(type) {
@@ -197,9 +202,12 @@ func hasEnded(o client.Object) bool { return plan.Ended(conditionsOf(o)) }
 
 // placeOf a child, from its labels.
 func placeOf(o client.Object) jobs.Place {
-	l := o.GetLabels()
+	l, round := o.GetLabels(), int32(0)
+	if l[v1alpha1.LabelRound] != "" {
+		round = int32(number(l[v1alpha1.LabelRound]))
+	}
 	return jobs.Place{
-		Iteration: int32(number(l[v1alpha1.LabelIteration])), Stage: v1alpha1.StageName(l[v1alpha1.LabelStage]),
+		Iteration: int32(number(l[v1alpha1.LabelIteration])), Round: round, Stage: v1alpha1.StageName(l[v1alpha1.LabelStage]),
 		Attempt: int32(number(l[v1alpha1.LabelAttempt])),
 	}
 }

@@ -155,8 +155,12 @@ func (k *kubelet) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result,
 	return wait, client.IgnoreNotFound(k.Status().Patch(ctx, &pod, client.MergeFrom(before)))
 }
 
-// missingClaim is what the scheduler says of a pod whose claim does not exist.
+// missingClaim is what the scheduler says of a pod whose claim does not exist. A pod that runs has its claim, which lives as
+// long as the pod does.
 func (k *kubelet) missingClaim(ctx context.Context, pod *corev1.Pod) (string, error) {
+	if pod.Status.Phase == corev1.PodRunning {
+		return "", nil
+	}
 	for _, v := range pod.Spec.Volumes {
 		if v.PersistentVolumeClaim == nil {
 			continue

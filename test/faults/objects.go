@@ -3,6 +3,8 @@
 package faults
 
 import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -21,7 +23,9 @@ const (
 func alignmentRuntime(namespace string) *v1alpha1.AlignmentRuntime {
 	digest := v1alpha1.Digest(contract.Digest([]byte("weights")))
 	stage := func(shards int32) v1alpha1.StageTemplate {
-		return v1alpha1.StageTemplate{Image: "runtime:1", Command: []string{"/runtime"}, Shards: shards}
+		return v1alpha1.StageTemplate{Image: "runtime:1", Command: []string{"/runtime"}, Shards: shards, Resources: &corev1.ResourceRequirements{
+			Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")},
+		}}
 	}
 	return &v1alpha1.AlignmentRuntime{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace},

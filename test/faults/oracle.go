@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -42,7 +43,8 @@ func (h *history) judgeFamily(o client.Object) []error {
 			errs = append(errs, fmt.Errorf("%s: two children for %+v: %s (%s) and %s (%s)", o.GetName(), b.place, twin.name, twin.uid, b.name, b.uid))
 		}
 		born[b.place], own[b.name] = b, true
-		stage := jobs.Place{Iteration: b.place.Iteration, Stage: b.place.Stage}
+		stage := b.place
+		stage.Attempt = 0
 		if at, ok := h.recorded[o.GetUID()][stage]; ok && b.version > at {
 			errs = append(errs, fmt.Errorf("%s: %s was created after its stage was recorded", o.GetName(), b.name))
 		}
@@ -106,7 +108,9 @@ func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
 }
 
 // momentary are the fields of a status that depend on when things happened.
-var momentary = []string{"progress", "lastTransitionTime", "startTime", "completionTime"}
+var momentary = []string{
+	"progress", "lastTransitionTime", "startTime", "completionTime", "activeSeconds", "activeSince", "usageTime", "stuckSince",
+}
 
 // comparable drops what is momentary, and puts lists that are sets into order.
 func comparable(v any) any {
@@ -153,6 +157,16 @@ func (c *cluster) same(run *v1alpha1.AlignmentRun, undisturbed string) error {
 	return errors.Join(err, c.history.judge(run))
 }
 
+// found holds what a run found against what an undisturbed one did, and the run against the history: its stages may have
+// been tried again.
+func (c *cluster) found(run *v1alpha1.AlignmentRun, u undisturbed) error {
+	var err error
+	if got, want := result(&run.Status), result(&u.status); got != want {
+		err = fmt.Errorf("run %s/%s found\n%s\nand an undisturbed one\n%s", run.Namespace, run.Name, got, want)
+	}
+	return errors.Join(err, c.history.judge(run))
+}
+
 // result is what a run found, whatever it took: two runs of the same spec share it, also when stages were tried again.
 func result(s *v1alpha1.AlignmentRunStatus) string {
 	text := fmt.Sprintf("%s, best %s of iteration %d", s.Phase, s.Best.Accuracy, *s.Best.Iteration)
@@ -167,7 +181,33 @@ func result(s *v1alpha1.AlignmentRunStatus) string {
 
 // ends waits until an object has ended.
 func (c *cluster) ends(ctx context.Context, o client.Object) error {
-	return eventually(ctx, patience, fmt.Sprintf("%s/%s ends", o.GetNamespace(), o.GetName()), func() bool {
+	err := eventually(ctx, patience, fmt.Sprintf("%s/%s ends", o.GetNamespace(), o.GetName()), func() bool {
 		return c.Get(ctx, client.ObjectKeyFromObject(o), o) == nil && hasEnded(o)
 	})
+	return c.explained(ctx, o, err)
+}
+
+// explained adds the state of an object and of the pods beside it to an error.
+func (c *cluster) explained(ctx context.Context, o client.Object, err error) error {
+	if err == nil {
+		return nil
+	}
+	var text strings.Builder
+	for _, condition := range conditionsOf(o) {
+		fmt.Fprintf(&text, "\n%s %s: %s", condition.Type, condition.Reason, condition.Message)
+	}
+	for place, rec := range stagesOf(o) {
+		if rec.State != v1alpha1.StageSucceeded {
+			fmt.Fprintf(&text, "\niteration %d, %s: %s %s %q", place.Iteration, place.Stage, rec.State, rec.Child, rec.Message)
+		}
+	}
+	var pods corev1.PodList
+	if c.List(ctx, &pods, client.InNamespace(o.GetNamespace())) == nil {
+		for _, pod := range pods.Items {
+			if pod.Status.Phase != corev1.PodSucceeded && pod.Labels[v1alpha1.LabelRun] == o.GetName() {
+				fmt.Fprintf(&text, "\npod %s: %s, deleted %v, %+v", pod.Name, pod.Status.Phase, pod.DeletionTimestamp, pod.Status.Conditions)
+			}
+		}
+	}
+	return fmt.Errorf("%w%s", err, text.String())
 }

@@ -5,6 +5,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"strconv"
@@ -114,14 +115,20 @@ var (
 
 // timeless is a stage spec without what differs between two runs of the same spec.
 func timeless(spec *contract.Spec) string {
-	s := *spec
+	s, namespace := *spec, ""
 	if s.Lineage != nil {
-		record := *s.Lineage
-		record.Record.Namespace, record.Record.Run = "", ""
-		s.Lineage = &record
+		lineage := *s.Lineage
+		namespace, lineage.Record.Run = lineage.Record.Namespace, ""
+		lineage.Record.Results = maps.Clone(lineage.Record.Results)
+		delete(lineage.Record.Results, "gpuSeconds") // a stage that is tried again costs more
+		s.Lineage = &lineage
 	}
 	data, _ := s.Encode()
-	return nameless(string(data))
+	text := nameless(string(data))
+	if namespace != "" {
+		text = strings.ReplaceAll(text, namespace, "NAMESPACE")
+	}
+	return text
 }
 
 // nameless replaces UIDs and the names of children, which hold one.
