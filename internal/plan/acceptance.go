@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/utils/ptr"
@@ -40,10 +41,16 @@ func (r *runPlan) compare(k int32) bool {
 		m := child.Outcome.Metrics
 		r.record(k).Comparison = &v1alpha1.Comparison{
 			Iteration: r.status.Best.Iteration, Confidence: r.confidence(), Verdict: reference(child.Outcome.Outputs["verdict"]),
-			Delta: v1alpha1.SignedFraction(m["delta"]), LowerBound: v1alpha1.SignedFraction(m["lowerBound"]), UpperBound: v1alpha1.SignedFraction(m["upperBound"]),
+			Delta: signed(m["delta"]), LowerBound: signed(m["lowerBound"]), UpperBound: signed(m["upperBound"]),
 		}
 	}
 	return done
+}
+
+// signed is a metric in the form that status has it.
+func signed(metric string) v1alpha1.SignedFraction {
+	v := min(max(decimal(v1alpha1.Fraction(metric)), -1), 1)
+	return v1alpha1.SignedFraction(strconv.FormatFloat(v, 'f', 6, 64))
 }
 
 func (r *runPlan) compareEvaluations(p jobs.Place) Object {
