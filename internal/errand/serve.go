@@ -22,7 +22,7 @@ const (
 	QuestionPath = "/question"
 	// AnswerPath is where the asker gets the answer.
 	AnswerPath = "/answer"
-	readyPath    = "/readyz"
+	readyPath  = "/readyz"
 	// DigestHeader carries the digest of the answer's bytes as sent.
 	DigestHeader = "X-Answer-Digest"
 	// MaxQuestion bounds a question, in bytes.

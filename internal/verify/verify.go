@@ -88,7 +88,9 @@ func Run(ctx context.Context, store *artifact.Store, q Question, say func(format
 			named = append(named, ofRecord(link)...)
 		}
 		if err != nil {
-			if err := c.found("lineage", nextOf(chain, *q.Lineage).Key, err); err != nil {
+			broken := nextOf(chain, *q.Lineage)
+			c.seen[broken] = true
+			if err := c.found("lineage", broken.Key, err); err != nil {
 				return nil, err
 			}
 		}
