@@ -235,3 +235,17 @@ func imageOf(t *testing.T, o Object) string {
 	t.Helper()
 	return o.(*batchv1.Job).Spec.Template.Spec.Containers[0].Image
 }
+
+// claimOf is the claim that a Job's pods mount; false where they mount none.
+func claimOf(c *Child) (string, bool) {
+	job, ok := c.Object.(*batchv1.Job)
+	if !ok {
+		return "", false
+	}
+	for _, v := range job.Spec.Template.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			return v.PersistentVolumeClaim.ClaimName, true
+		}
+	}
+	return "", false
+}

@@ -76,7 +76,6 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 // start makes the child of an attempt.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
 	if s.held {
-		rec.Attempt, rec.Child, rec.StuckSince = ptr.To(attempt), "", nil
 		return
 	}
 	at.Attempt = attempt
@@ -119,8 +118,8 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 			return
 		}
 	}
-	if child.Outcome.Endless && !child.Outcome.Lost {
-		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone
+	if child.Outcome.Endless && !child.Outcome.Lost || s.held {
+		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone, or the hold is over
 		return
 	}
 	s.start(rec, at, *rec.Attempt+1, build)
