@@ -62,22 +62,28 @@ func printChain(w io.Writer, chain []lineage.Link, format string) error {
 		}
 		fmt.Fprintf(w, "%s/%s, iteration %d, %s: %s\n", r.Namespace, r.Run, r.Iteration, verdict, r.Reason)
 		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		fmt.Fprintf(t, "  model\t%s\t%s\n", r.Sampling.Model.Name, r.Sampling.Model.Digest)
+		fmt.Fprintf(t, "  model\t%s  %s\n", short(r.Sampling.Model.Digest), r.Sampling.Model.Name)
 		for _, role := range slices.Sorted(maps.Keys(r.Artifacts)) {
-			fmt.Fprintf(t, "  %s\t%s\t%s\n", role, r.Artifacts[role].Key, r.Artifacts[role].Digest)
+			fmt.Fprintf(t, "  %s\t%s  %s\n", role, short(r.Artifacts[role].Digest), r.Artifacts[role].Key)
 		}
+		fmt.Fprintf(t, "  record\t%s  %s\n", short(link.Artifact.Digest), link.Artifact.Key)
 		for _, stage := range slices.Sorted(maps.Keys(r.Images)) {
-			fmt.Fprintf(t, "  image of %s\t%s\t\n", stage, r.Images[stage])
+			fmt.Fprintf(t, "  image of %s\t%s\n", stage, r.Images[stage])
 		}
 		for _, name := range slices.Sorted(maps.Keys(r.Results)) {
-			fmt.Fprintf(t, "  %s\t%s\t\n", name, r.Results[name])
+			fmt.Fprintf(t, "  %s\t%s\n", name, r.Results[name])
 		}
-		fmt.Fprintf(t, "  record\t%s\t%s\n", link.Artifact.Key, link.Artifact.Digest)
 		if err := t.Flush(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// short is enough of a digest for people to tell it from others; JSON has all of it.
+func short(digest string) string {
+	const enough = len("sha256:") + 12
+	return digest[:min(len(digest), enough)]
 }
 
 // PrintVerify prints what was checked, and every defect. Defects are an error.

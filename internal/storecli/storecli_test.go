@@ -94,7 +94,7 @@ func TestLineageCommand(t *testing.T) {
 	run, record := w.run()
 	for _, args := range [][]string{{"--run", run}, {"--from", record.Key + "@" + record.Digest}} {
 		out, err := w.execute(append([]string{"lineage"}, args...)...)
-		for _, want := range []string{"team-a/first-run, iteration 1, accepted: better\n", "runs/uid-1/adapter.safetensors   sha256:", "image of Train   runtime@sha256:aa", "accuracy         0.7"} {
+		for _, want := range []string{"team-a/first-run, iteration 1, accepted: better\n", "adapter          sha256:9a129038d9a0  runs/uid-1/adapter.safetensors\n", "image of Train   runtime@sha256:aa", "accuracy         0.7"} {
 			if err != nil || !strings.Contains(out, want) {
 				t.Errorf("%q: %v, printed\n%swant %q", args, err, out, want)
 			}
