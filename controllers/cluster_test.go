@@ -225,6 +225,8 @@ func goodWord(spec contract.Spec, shard int) string {
 		t.Counts = map[string]int64{"pairs": 900, "usablePrompts": 25, "latest/winners": 60, "latest/losers": 80, "latest/invalid": 10}
 	case contract.Train:
 		t.Metrics = map[string]string{"loss": "0.61"}
+	case contract.Compare:
+		t.Metrics = map[string]string{"delta": "0.2", "lowerBound": "0.1", "upperBound": "0.3"}
 	}
 	data, err := json.Marshal(t)
 	if err != nil {

@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +32,9 @@ type Engine struct {
 	Progress ProgressReader
 	// Workers is the number of objects of a kind that are reconciled at the same time.
 	Workers int
+
+	// deferred holds the statuses that were planned and not written: see deferral.
+	deferred sync.Map
 }
 
 // base observes what every kind's plan needs.

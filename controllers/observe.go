@@ -128,9 +128,9 @@ func (e *Engine) child(ctx context.Context, f family, o client.Object) (plan.Chi
 	c := plan.Child{Object: o, Place: place(o), Deleting: !o.GetDeletionTimestamp().IsZero()}
 	switch o := o.(type) {
 	case *v1alpha1.ScoringBatch:
-		c.Batch, c.Outcome = o, nestedOutcome(o.Status.Conditions)
+		c.Batch, c.Outcome = o, nestedOutcome(o.Status.Conditions, o.Status.Stages)
 	case *v1alpha1.PreferenceDataset:
-		c.Dataset, c.Outcome = o, nestedOutcome(o.Status.Conditions)
+		c.Dataset, c.Outcome = o, nestedOutcome(o.Status.Conditions, o.Status.Stages)
 	case *batchv1.Job:
 		err := e.job(ctx, f, o, &c)
 		return c, err
@@ -168,7 +168,7 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 }
 
 // nestedOutcome is the outcome of a child that is an object of our own.
-func nestedOutcome(conditions []metav1.Condition) jobs.Outcome {
+func nestedOutcome(conditions []metav1.Condition, stages []v1alpha1.StageStatus) jobs.Outcome {
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionFailed); c != nil && c.Status == metav1.ConditionTrue {
 		// Its own retries are used up.
 		return jobs.Outcome{State: jobs.Failed, Class: c.Reason, Message: c.Message, Final: true}
@@ -177,6 +177,11 @@ func nestedOutcome(conditions []metav1.Condition) jobs.Outcome {
 		return jobs.Outcome{State: jobs.Succeeded}
 	}
 	o := jobs.Outcome{State: jobs.Active}
+	for i := range stages {
+		if rec := &stages[i]; rec.State == v1alpha1.StageRunning && rec.Message != "" {
+			o.Message = string(rec.Name) + ": " + rec.Message
+		}
+	}
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReconciling); c != nil && c.Status == metav1.ConditionTrue {
 		o.Message = c.Reason + ": " + c.Message
 	}

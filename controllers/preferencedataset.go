@@ -22,8 +22,11 @@ type DatasetReconciler struct{ *Engine }
 func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var dataset v1alpha1.PreferenceDataset
 	if err := r.Client.Get(ctx, req.NamespacedName, &dataset); err != nil || !dataset.DeletionTimestamp.IsZero() {
+		dataset.Namespace, dataset.Name = req.Namespace, req.Name
+		forget(r.Engine, &dataset)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	recorded := recall(r.Engine, &dataset, &dataset.Status)
 	parent, err := r.parent(ctx, &dataset)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -41,7 +44,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
-		object: &dataset, status: &dataset.Status, ledger: datasetLedger,
+		object: &dataset, status: &dataset.Status, recorded: recorded, ledger: datasetLedger,
 		announce: func(before, after *v1alpha1.PreferenceDatasetStatus) {
 			r.announce(&dataset, datasetLedger(before), datasetLedger(after))
 		},

@@ -23,11 +23,14 @@ type ledger struct {
 	progress **v1alpha1.ProgressStatus
 }
 
-// subject is an object whose status is written: as it was, and as it is planned.
+// subject is an object whose status is written: as it is recorded, and as it is planned.
 type subject[Status any] struct {
 	object client.Object
+	// status of the object, that the plan went by.
 	status *Status
-	ledger func(*Status) ledger
+	// recorded is what the API server holds: see Engine.recall.
+	recorded *Status
+	ledger   func(*Status) ledger
 	// announce emits the events of a recorded change.
 	announce func(before, after *Status)
 }
@@ -42,10 +45,9 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 			err = errors.Join(err, f.err)
 		}
 	}
-	deferrable := next.Deferrable && len(failed) == 0
-	if write := s.write(&next.Status, deferrable, e); write {
-		before := *s.status
-		*s.status = next.Status
+	*s.status = next.Status
+	if s.write(next.Deferrable && len(failed) == 0, e) {
+		forget(e, s.object)
 		if updateErr := e.Client.Status().Update(ctx, s.object); updateErr != nil {
 			if apierrors.IsConflict(updateErr) && err == nil {
 				// The cache is behind: what is newer is on its way and will be planned from.
@@ -53,7 +55,9 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 			}
 			return ctrl.Result{}, errors.Join(err, client.IgnoreNotFound(updateErr))
 		}
-		s.announce(&before, s.status)
+		s.announce(s.recorded, s.status)
+	} else {
+		remember(e, s.object, s.recorded, s.status)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -63,12 +67,12 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 
 // write reports whether the planned status is to be written now. One that tells nothing but progress, or what its children
 // could tell again, is written at most once in a progress interval.
-func (s subject[Status]) write(planned *Status, deferrable bool, e *Engine) bool {
-	if equality.Semantic.DeepEqual(s.status, planned) {
+func (s subject[Status]) write(deferrable bool, e *Engine) bool {
+	if equality.Semantic.DeepEqual(s.recorded, s.status) {
 		return false
 	}
 	last := s.object.GetCreationTimestamp()
-	if was := s.ledger(s.status); was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
+	if was := s.ledger(s.recorded); was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
 		last = *(*was.progress).LastUpdatedTime
 	}
 	return !deferrable || e.Clock.Since(last.Time) >= e.Config.ProgressInterval
@@ -81,6 +85,6 @@ func (s subject[Status]) takeBack(planned *Status, f notCreated, now metav1.Time
 		plan.NotCreated(*records, f.child)
 	}
 	if f.refused() {
-		plan.CreateRefused(l.conditions, *s.ledger(s.status).conditions, s.object.GetGeneration(), now, f.err.Error())
+		plan.CreateRefused(l.conditions, *s.ledger(s.recorded).conditions, s.object.GetGeneration(), now, f.err.Error())
 	}
 }

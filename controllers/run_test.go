@@ -34,7 +34,7 @@ func onceEach(iterations int) []string {
 	for k := range iterations + 1 {
 		stages := []string{"EvaluationSample"}
 		if k > 0 {
-			stages = append(stages, "Sample", "Train", "EvaluationPrepare")
+			stages = append(stages, "Sample", "Train", "EvaluationPrepare", "Compare", "Lineage")
 			nested("Track", "Score")
 			want = append(want, "PreferenceDataset 0 Pair/0")
 		}

@@ -22,8 +22,11 @@ type BatchReconciler struct{ *Engine }
 func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var batch v1alpha1.ScoringBatch
 	if err := r.Client.Get(ctx, req.NamespacedName, &batch); err != nil || !batch.DeletionTimestamp.IsZero() {
+		batch.Namespace, batch.Name = req.Namespace, req.Name
+		forget(r.Engine, &batch)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	recorded := recall(r.Engine, &batch, &batch.Status)
 	parent, err := r.parent(ctx, &batch)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -41,7 +44,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
-		object: &batch, status: &batch.Status, ledger: batchLedger,
+		object: &batch, status: &batch.Status, recorded: recorded, ledger: batchLedger,
 		announce: func(before, after *v1alpha1.ScoringBatchStatus) {
 			r.announce(&batch, batchLedger(before), batchLedger(after))
 		},

@@ -143,7 +143,7 @@ func (c *cluster) runtime() *v1alpha1.AlignmentRuntime {
 			Store:             v1alpha1.StoreSpec{PVC: &v1alpha1.PVCStore{ClaimName: "store"}},
 			Sample:            stage(2), Track: stage(2), Train: stage(1),
 			Defaults: v1alpha1.RuntimeDefaults{
-				Sampling:   v1alpha1.SamplingDefaults{SamplesPerPrompt: 5, Steps: 12},
+				Sampling:   v1alpha1.SamplingDefaults{SamplesPerPrompt: 5, SamplingParameters: v1alpha1.SamplingParameters{Steps: 12}},
 				Training:   v1alpha1.TrainingDefaults{Steps: 120, PairsPerStep: 64, LearningRate: "0.001", LoRA: v1alpha1.LoRASpec{Rank: 8, Alpha: 8}},
 				Evaluation: v1alpha1.EvaluationDefaults{SamplesPerPrompt: 20},
 			},

@@ -58,6 +58,14 @@ func (s *Spec) Outputs() []string {
 	}
 }
 
+// Metrics are the names of those that the stage's Termination must have on success.
+func (s *Spec) Metrics() []string {
+	if s.Stage == Compare {
+		return []string{"delta", "lowerBound", "upperBound"}
+	}
+	return nil
+}
+
 // PrepareSpec resolves prompts and lists samples.
 type PrepareSpec struct {
 	// Prompts are resolved to prompts.jsonl each; no two may share a (type, subject, object).

@@ -113,6 +113,11 @@ func success(job *batchv1.Job, pods []corev1.Pod) (Outcome, bool) {
 			return unfounded(fmt.Sprintf("the termination message names no output %q", name)), true
 		}
 	}
+	for _, name := range spec(job).Metrics() {
+		if _, ok := o.Metrics[name]; !ok {
+			return unfounded(fmt.Sprintf("the termination message names no metric %q", name)), true
+		}
+	}
 	return o, true
 }
 
