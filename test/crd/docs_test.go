@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 
+	"github.com/google/go-cmp/cmp"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -37,6 +39,13 @@ func TestExamplesOfThePagesAreAccepted(t *testing.T) {
 	}
 }
 
+// The page of a run shows the manifest with all fields that the other tests start from.
+func TestPageOfARunShowsEveryField(t *testing.T) {
+	if diff := cmp.Diff(string(specOf(t, document(t, fullRun, "AlignmentRun"))), string(specOf(t, examples(t, "alignmentrun.md")[0]))); diff != "" {
+		t.Errorf("docs/alignmentrun.md differs from %s (-file +page):\n%s", fullRun, diff)
+	}
+}
+
 // examples are the indented blocks of a page that are manifests of ours.
 func examples(t *testing.T, page string) []*unstructured.Unstructured {
 	t.Helper()
@@ -56,6 +65,41 @@ func examples(t *testing.T, page string) []*unstructured.Unstructured {
 		found = append(found, o)
 	}
 	return found
+}
+
+// The command of the page makes of a run that waits an answer to what it asks.
+func TestApprovalCommandAnswersWhatIsAsked(t *testing.T) {
+	found := regexp.MustCompile(`go-template='([^']+)'`).FindStringSubmatch(read(t, "alignmentapproval.md"))
+	if found == nil {
+		t.Fatal("the page has no command")
+	}
+	command, err := template.New("command").Parse(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata := map[string]any{"name": long(63), "namespace": namespace, "uid": "3f9a6c1e-52a7-4e0b-9c1d-7b0c0a4f8e21"}
+	pending := map[string]any{"iteration": 9999.0, "gate": "Pair", "digest": digests[0], "since": "2026-01-02T03:04:05Z"}
+	var printed strings.Builder
+	if err := command.Execute(&printed, map[string]any{"metadata": metadata, "status": map[string]any{"pendingApproval": pending}}); err != nil {
+		t.Fatal(err)
+	}
+	content := map[string]any{}
+	if err := yaml.Unmarshal([]byte(printed.String()), &content); err != nil {
+		t.Fatalf("%v: %s", err, printed.String())
+	}
+	approval := &unstructured.Unstructured{Object: content}
+	check(t, answer(approval), "")
+	want := map[string]any{
+		"runName": metadata["name"], "runUID": metadata["uid"], "iteration": int64(9999), "gate": "Pair", "digest": pending["digest"], "decision": "Approve",
+	}
+	if diff := cmp.Diff(want, approval.Object["spec"]); diff != "" {
+		t.Errorf("the answer differs (-want +got):\n%s", diff)
+	}
+
+	printed.Reset()
+	if err := command.Execute(&printed, map[string]any{"metadata": metadata, "status": map[string]any{}}); err != nil || printed.Len() > 0 {
+		t.Errorf("a run that asks nothing is answered %q: %v", printed.String(), err)
+	}
 }
 
 // A field that is added to a spec or a status, or a word that one may hold, is added to its page.
