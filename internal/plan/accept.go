@@ -50,7 +50,7 @@ func (r *runPlan) accept() (waiting, wrong *failure) {
 		}
 		r.status.InitialDataset = d.Status.Summary.DeepCopy()
 	}
-	if waiting, wrong = r.takeOver(); waiting != nil || wrong != nil {
+	if waiting, wrong = r.takeOver(snapshot); waiting != nil || wrong != nil {
 		return waiting, wrong
 	}
 	r.status.Runtime, r.status.StartTime = snapshot, &r.Now

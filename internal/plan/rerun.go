@@ -3,13 +3,14 @@ package plan
 import (
 	"fmt"
 
-	"github.com/spatialalign/operator/api/v1alpha1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
 )
 
 // takeOver copies from the run that spec.rerun names what it recorded before the stage to run again. Nothing of it is
 // charged to this run, and the stages check every digest that they read.
-func (r *runPlan) takeOver() (waiting, wrong *failure) {
+func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *failure) {
 	spec := r.run.Spec.Rerun
 	if spec == nil {
 		return nil, nil
@@ -18,62 +19,123 @@ func (r *runPlan) takeOver() (waiting, wrong *failure) {
 	if from == nil || from.UID == r.run.UID {
 		return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q does not exist; waiting for it", spec.RunName)}, nil
 	}
-	theirs, ours := from.Spec, r.run.Spec
-	for field, pair := range map[string][2]any{
-		"prompts": {theirs.Prompts, ours.Prompts}, "sampling": {theirs.Sampling, ours.Sampling}, "evaluation": {theirs.Evaluation, ours.Evaluation},
-		"runtimeRef": {theirs.RuntimeRef, ours.RuntimeRef}, "store": {theirs.Store, ours.Store},
-	} {
-		if !equality.Semantic.DeepEqual(pair[0], pair[1]) {
-			return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.%s differs from that of AlignmentRun %q, which spec.rerun names: what was measured would not be comparable", field, spec.RunName)}
-		}
-	}
 	was := &runPlan{Base: r.Base, run: from, status: *from.Status.DeepCopy()}
+	lacks := was.lacks(spec)
+	switch {
+	case was.status.Runtime != nil && r.differs(was, snapshot) != "":
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s differs from that of AlignmentRun %q, which spec.rerun names: what was measured would not be comparable",
+			r.differs(was, snapshot), spec.RunName)}
+	case lacks != "" && Ended(was.status.Conditions):
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("AlignmentRun %q, which spec.rerun names, has ended and has no %s", spec.RunName, lacks)}
+	case lacks != "":
+		return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q has no %s; waiting for it", spec.RunName, lacks)}, nil
+	}
+	r.copyFrom(was, spec)
+	return nil, nil
+}
+
+// differs names what of this run would make its measurements another thing than those of the run it takes over; empty for none.
+func (r *runPlan) differs(was *runPlan, snapshot *v1alpha1.RuntimeSnapshot) string {
+	theirs, ours := was.run.Spec, r.run.Spec
+	before, now := resolve(theirs, was.status.Runtime.Spec.Defaults), resolve(ours, snapshot.Spec.Defaults)
+	for _, field := range []struct {
+		name         string
+		theirs, ours any
+	}{
+		{"spec.runtimeRef", theirs.RuntimeRef, ours.RuntimeRef},
+		{"spec.store", theirs.Store, ours.Store},
+		{"spec.prompts", theirs.Prompts, ours.Prompts},
+		{"spec.sampling", theirs.Sampling, ours.Sampling},
+		{"spec.scoring", theirs.Scoring, ours.Scoring},
+		{"spec.evaluation", theirs.Evaluation, ours.Evaluation},
+		{"the runtime's model", was.status.Runtime.Spec.Model, snapshot.Spec.Model},
+		{"the runtime's detector", was.status.Runtime.Spec.Detector, snapshot.Spec.Detector},
+		{"the runtime's default of sampling", before.sampling, now.sampling},
+		{"the runtime's default of evaluation.samplesPerPrompt", before.evaluationSamples, now.evaluationSamples},
+	} {
+		if !equality.Semantic.DeepEqual(field.theirs, field.ours) {
+			return field.name
+		}
+	}
+	return ""
+}
+
+// lacks names what a run has not recorded of that which a rerun of it needs; empty for nothing.
+func (r *runPlan) lacks(spec *v1alpha1.RerunSpec) string {
+	if base := r.record(0); base == nil || base.Evaluation == nil || r.status.Prompts == nil {
+		return "evaluation of its baseline"
+	}
+	before := spec.Iteration - 1
+	if it := r.record(before); before > 0 && (it == nil || it.Decision == nil || it.Comparison == nil) {
+		return fmt.Sprintf("record of iteration %d", before)
+	}
+	if best := r.bestBefore(spec.Iteration); r.record(best) == nil || r.record(best).Evaluation == nil {
+		return fmt.Sprintf("record of iteration %d, the best one before iteration %d", best, spec.Iteration)
+	}
+	if spec.Stage != v1alpha1.RerunSample && partOf(r.record(spec.Iteration), spec.Stage) == nil {
+		return fmt.Sprintf("record of what precedes %s of iteration %d", spec.Stage, spec.Iteration)
+	}
+	return ""
+}
+
+// bestBefore is the iteration whose adapter was best when iteration k began, as the decision before it tells.
+func (r *runPlan) bestBefore(k int32) int32 {
+	if k == 1 {
+		return 0
+	}
+	if before := r.record(k - 1); !*before.Decision.Accepted {
+		return *before.Comparison.Iteration
+	}
+	return k - 1
+}
+
+// copyFrom takes over the records of another run that lacks nothing.
+func (r *runPlan) copyFrom(was *runPlan, spec *v1alpha1.RerunSpec) {
 	var kept []v1alpha1.IterationStatus
-	for k := int32(0); k < spec.Iteration; k++ {
-		it := was.record(k)
-		if it == nil || it.Evaluation == nil || k > 0 && it.Decision == nil {
-			return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q has no complete record of iteration %d; waiting for it", spec.RunName, k)}, nil
+	for _, it := range was.status.Iterations {
+		if *it.Iteration < spec.Iteration {
+			kept = append(kept, it)
 		}
-		kept = append(kept, *it)
 	}
-	if it := was.record(spec.Iteration); spec.Stage != v1alpha1.RerunSample {
-		part := partOf(it, spec.Stage)
-		if part == nil {
-			return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q has not recorded what precedes %s of iteration %d; waiting for it", spec.RunName, spec.Stage, spec.Iteration)}, nil
-		}
-		kept = append(kept, *part)
+	if spec.Stage != v1alpha1.RerunSample {
+		kept = append(kept, *partOf(was.record(spec.Iteration), spec.Stage))
 	}
-	for i := range kept {
-		kept[i].GPUSeconds, kept[i].Stages, kept[i].Approvals = 0, nil, nil
-	}
-	r.status.Prompts, r.status.Iterations = was.status.Prompts, kept
 	for i := range kept {
 		it := &kept[i]
-		if it.Decision == nil && *it.Iteration > 0 {
-			continue
-		}
-		r.status.Accuracy = accuracyAt(it.Evaluation, from.HeadlineThreshold())
-		if *it.Iteration == 0 || *it.Decision.Accepted {
-			if r.status.Best != nil && decimal(r.status.Accuracy) > decimal(r.status.Best.Accuracy)+epsilon {
-				r.status.LastImprovedIteration = *it.Iteration
-			}
-			r.status.Best = &v1alpha1.BestAdapter{Iteration: it.Iteration, Accuracy: r.status.Accuracy, Adapter: it.Adapter, Lineage: it.Lineage}
+		it.GPUSeconds, it.Stages, it.Approvals = 0, nil, nil
+		if it.Decision != nil && *it.Decision.Accepted && *it.Iteration > 0 {
+			r.status.LastImprovedIteration = max(r.status.LastImprovedIteration, improved(it))
 		}
 	}
-	return nil, nil
+	r.status.Prompts, r.status.InitialDataset, r.status.Iterations = was.status.Prompts, was.status.InitialDataset, kept
+	best := was.record(was.bestBefore(spec.Iteration))
+	r.status.Accuracy = accuracyAt(was.record(spec.Iteration-1).Evaluation, was.run.HeadlineThreshold())
+	r.status.Best = &v1alpha1.BestAdapter{
+		Iteration: best.Iteration, Accuracy: accuracyAt(best.Evaluation, was.run.HeadlineThreshold()), Adapter: best.Adapter, Lineage: best.Lineage,
+	}
+}
+
+// improved is the number of an accepted iteration that gained something; 0 for one that gained nothing.
+func improved(it *v1alpha1.IterationStatus) int32 {
+	if decimal(v1alpha1.Fraction(it.Comparison.Delta)) > epsilon {
+		return *it.Iteration
+	}
+	return 0
 }
 
 // partOf is what an iteration recorded before a stage; nil when that is not there.
 func partOf(it *v1alpha1.IterationStatus, stage v1alpha1.RerunStage) *v1alpha1.IterationStatus {
-	if it == nil || it.Samples == nil {
+	if it == nil {
 		return nil
 	}
-	part := &v1alpha1.IterationStatus{Iteration: it.Iteration, StartTime: it.StartTime, Samples: it.Samples, Resampled: it.Resampled}
+	part := &v1alpha1.IterationStatus{Iteration: it.Iteration, StartTime: it.StartTime, Samples: it.Samples}
 	if stage == v1alpha1.RerunPair {
-		part.Resampled = nil // the new pairing decides on rounds
-		return part
+		if it.Samples == nil { // it began with pairs, or has not got so far
+			return nil
+		}
+		return part // without the rounds: the new pairing decides on them
 	}
-	if part.Pairs = it.Pairs; it.Pairs == nil {
+	if part.Resampled, part.Pairs = it.Resampled, it.Pairs; it.Pairs == nil {
 		return nil
 	}
 	if stage == v1alpha1.RerunEvaluate {

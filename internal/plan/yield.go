@@ -44,7 +44,7 @@ func (r *runPlan) round(k int32) int32 {
 
 // sampled moves one round on, up to its pairs.
 func (r *runPlan) sampled(k, round int32) bool {
-	if it := r.record(k); it != nil && it.Pairs != nil && round == 0 && len(it.Resampled) == 0 && stageRecord(it.Stages, v1alpha1.StagePair, 0) == nil {
+	if it := r.record(k); it != nil && it.Pairs != nil && round == 0 && stageRecord(it.Stages, v1alpha1.StagePair, 0) == nil {
 		return true // taken over from another run
 	}
 	at := func(stage v1alpha1.StageName) jobs.Place { return jobs.Place{Iteration: k, Round: round, Stage: stage} }
