@@ -261,8 +261,8 @@ type PreferenceDatasetReference struct {
 	Name string `json:"name,omitempty"`
 }
 
-// RerunSpec takes over what another run of the namespace has recorded up to a stage, and goes on from there. prompts, sampling
-// and evaluation must be the other run's: what was measured must stay comparable.
+// RerunSpec takes over what another run of the namespace has recorded up to a stage, and goes on from there. runtimeRef, store,
+// prompts, sampling, scoring and evaluation must be the other run's: what was measured must stay comparable.
 type RerunSpec struct {
 	// runName of the run to take from. It may have ended, and is only read when this run is accepted.
 	// +required

@@ -33,6 +33,22 @@ func TestEverySampleIsAccepted(t *testing.T) {
 	}
 }
 
+// Whatever values the chart is installed with, its runtimes are such as the API server takes.
+func TestRuntimesOfTheChartAreAccepted(t *testing.T) {
+	runtimes := 0
+	for _, name := range []string{"default", "s3-gpu"} {
+		for _, o := range documents(t, "test/chart/testdata/"+name+".yaml") {
+			if o.GetKind() == "AlignmentRuntime" {
+				runtimes++
+				t.Run(name, func(t *testing.T) { check(t, answer(o), "") })
+			}
+		}
+	}
+	if runtimes != 2 {
+		t.Errorf("%d runtimes are found, want 2", runtimes)
+	}
+}
+
 func TestSamplePromptsAreReadAndDoNotOverlap(t *testing.T) {
 	var config corev1.ConfigMap
 	o := document(t, "config/samples/run-with-configmap.yaml", "ConfigMap")
