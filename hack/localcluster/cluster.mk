@@ -5,9 +5,9 @@ LOCALCLUSTER := bin/localcluster
 ##@ Local cluster
 
 # One driver for all of these; it builds the cluster's programs itself and caches them outside of the checkout.
-$(LOCALCLUSTER): $(shell find hack/localcluster/cluster -type f)
+$(LOCALCLUSTER): hack/localcluster/go.mod hack/localcluster/go.sum $(shell find hack/localcluster/cluster -type f)
 	@echo "building $@"
-	@CGO_ENABLED=0 GOFLAGS= GOWORK=off go -C hack/localcluster/cluster build -trimpath -buildvcs=false -o $(abspath $@) .
+	@CGO_ENABLED=0 GOFLAGS= GOWORK=off GOGC=400 go -C hack/localcluster build -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $@) ./cluster
 
 .PHONY: cluster-up
 cluster-up: $(LOCALCLUSTER) ## Build what is missing and start the local Kubernetes (Linux, root)

@@ -150,11 +150,11 @@ func (l Layout) Remove(keepData bool) error {
 // sources below.
 func FindCheckout(dir string) (string, error) {
 	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "hack/localcluster/kubernetes/go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(at, "hack/localcluster/go.mod")); err == nil {
 			return at, nil
 		}
 		if at == filepath.Dir(at) {
-			return "", fmt.Errorf("%s is in no checkout of the operator (no hack/localcluster/kubernetes/go.mod at or above it)", dir)
+			return "", fmt.Errorf("%s is in no checkout of the operator (no hack/localcluster/go.mod at or above it)", dir)
 		}
 	}
 }

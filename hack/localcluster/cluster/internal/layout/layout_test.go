@@ -139,7 +139,7 @@ func TestOnlyAClustersFolderOrAnEmptyOneIsClaimed(t *testing.T) {
 
 func TestFindCheckout(t *testing.T) {
 	root := t.TempDir()
-	module := filepath.Join(root, "hack/localcluster/kubernetes")
+	module := filepath.Join(root, "hack/localcluster")
 	if err := os.MkdirAll(module, 0o755); err != nil {
 		t.Fatal(err)
 	}

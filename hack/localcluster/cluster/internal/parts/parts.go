@@ -1,4 +1,4 @@
-// Package parts builds the programs of the local cluster from the pinned Go modules beside the driver, once per
+// Package parts builds the programs of the local cluster from the versions that the driver's own module pins, once per
 // version and machine: binaries are cached outside of the checkout, under the digest of what they were built from.
 package parts
 
@@ -9,39 +9,30 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sort"
 )
 
-// program is one binary: its file name and the package it is built from.
+// moduleFolder holds, below a checkout's root, the Go module that pins every program and the driver itself.
+const moduleFolder = "hack/localcluster"
+
+// program is one binary: its file name in the cache and the package it is built from.
 type program struct {
 	name, pkg string
 }
 
-// module is one nested Go module with the programs built from it.
-type module struct {
-	dir      string
-	programs []program
-	// versioned is the module whose version is stamped into the binaries by Kubernetes' own variables; empty: none.
-	versioned string
-}
-
-var modules = []module{
-	{dir: "pause", programs: []program{{"pause", "."}}},
-	{dir: "etcd", programs: []program{{"etcd", "go.etcd.io/etcd/server/v3"}}},
-	{dir: "kubernetes", versioned: "k8s.io/kubernetes", programs: []program{
-		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
-		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
-		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
-		{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
-		{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"},
-	}},
-	{dir: "containerd", programs: []program{
-		{"containerd", "github.com/containerd/containerd/v2/cmd/containerd"},
-		{"containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"},
-		{"ctr", "github.com/containerd/containerd/v2/cmd/ctr"},
-	}},
-	{dir: "helm", programs: []program{{"helm", "helm.sh/helm/v4/cmd/helm"}}},
+// programs are listed with the slowest to link first: its linker then runs beside the compilers of the others.
+var programs = []program{
+	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
+	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"},
+	{"helm", "helm.sh/helm/v4/cmd/helm"},
+	{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
+	{"containerd", "github.com/containerd/containerd/v2/cmd/containerd"},
+	{"ctr", "github.com/containerd/containerd/v2/cmd/ctr"},
+	{"etcd", "go.etcd.io/etcd/server/v3"},
+	{"containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"},
+	{"pause", "./pause"},
 }
 
 // EnvtestAssets are the programs that controller-runtime's envtest looks for in KUBEBUILDER_ASSETS.
@@ -50,10 +41,8 @@ var EnvtestAssets = []string{"etcd", "kube-apiserver", "kubectl"}
 // All returns the names of every program.
 func All() []string {
 	var names []string
-	for _, m := range modules {
-		for _, p := range m.programs {
-			names = append(names, p.name)
-		}
+	for _, p := range programs {
+		names = append(names, p.name)
 	}
 	return names
 }
@@ -64,7 +53,7 @@ func Dir(checkout string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no place to keep binaries: %w", err)
 	}
-	digest, err := sourceDigest(filepath.Join(checkout, "hack/localcluster"))
+	digest, err := sourceDigest(filepath.Join(checkout, moduleFolder))
 	if err != nil {
 		return "", err
 	}
@@ -72,23 +61,20 @@ func Dir(checkout string) (string, error) {
 }
 
 // sourceDigest identifies the binaries' inputs: pinned versions, our own sources, Go's version and the platform.
-func sourceDigest(sources string) (string, error) {
+func sourceDigest(module string) (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, modules, buildFlags)
-	for _, m := range modules {
-		files, err := filepath.Glob(filepath.Join(sources, m.dir, "*"))
+	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, programs, buildFlags)
+	ours, err := filepath.Glob(filepath.Join(module, "pause", "*"))
+	if err != nil {
+		return "", fmt.Errorf("sources of the cluster's programs: %w", err)
+	}
+	for _, file := range append(ours, filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")) {
+		content, err := os.ReadFile(file)
 		if err != nil {
-			return "", fmt.Errorf("sources of %s: %w", m.dir, err)
+			return "", fmt.Errorf("sources of the cluster's programs: %w", err)
 		}
-		sort.Strings(files)
-		for _, file := range files {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				return "", fmt.Errorf("sources of %s: %w", m.dir, err)
-			}
-			fmt.Fprintln(hash, filepath.Base(file), len(content))
-			hash.Write(content)
-		}
+		fmt.Fprintln(hash, filepath.Base(file), len(content))
+		hash.Write(content)
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:16], nil
 }

@@ -11,40 +11,53 @@ import (
 func TestEveryAssetIsAProgram(t *testing.T) {
 	for _, name := range EnvtestAssets {
 		if !slices.Contains(All(), name) {
-			t.Errorf("%s is built by no module", name)
+			t.Errorf("%s is not among the programs", name)
 		}
 	}
 }
 
-func TestEveryProgramIsPinnedByItsModule(t *testing.T) {
-	for _, m := range modules {
-		content, err := os.ReadFile(filepath.Join("../../..", m.dir, "go.mod"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range m.programs {
-			if p.pkg != "." && !strings.Contains(string(content), p.pkg+"\n") {
-				t.Errorf("%s: go.mod has no tool line for %s", m.dir, p.pkg)
-			}
+func TestEveryProgramIsPinned(t *testing.T) {
+	content, err := os.ReadFile("../../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range programs {
+		if !strings.HasPrefix(p.pkg, "./") && !strings.Contains(string(content), p.pkg+"\n") {
+			t.Errorf("%s: go.mod has no tool line for %s", p.name, p.pkg)
 		}
 	}
 }
 
-func TestAnyChangedPinChangesTheDigest(t *testing.T) {
-	sources := t.TempDir()
-	for _, m := range modules {
-		for _, name := range []string{"go.mod", "go.sum"} {
-			write(t, filepath.Join(sources, m.dir, name), m.dir)
+func TestExecutableIsNamedAsGoBuildDoes(t *testing.T) {
+	for pkg, want := range map[string]string{
+		"k8s.io/kubernetes/cmd/kubelet":     "kubelet",
+		"go.etcd.io/etcd/server/v3":         "server",
+		"example.com/containerd-shim/v2run": "v2run",
+		"./pause":                           "pause",
+	} {
+		if got := executable(pkg); got != want {
+			t.Errorf("%s: %s, want %s", pkg, got, want)
 		}
 	}
-	seen := map[string]string{digest(t, sources): "as it was"}
-	for _, m := range modules {
-		write(t, filepath.Join(sources, m.dir, "go.sum"), m.dir+" changed")
-		now := digest(t, sources)
+}
+
+func TestAnyChangedInputChangesTheDigest(t *testing.T) {
+	module := t.TempDir()
+	inputs := []string{"go.mod", "go.sum", "pause/main.go"}
+	if err := os.Mkdir(filepath.Join(module, "pause"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range inputs {
+		write(t, filepath.Join(module, name), name)
+	}
+	seen := map[string]string{digest(t, module): "as it was"}
+	for _, name := range inputs {
+		write(t, filepath.Join(module, name), name+" changed")
+		now := digest(t, module)
 		if before, twice := seen[now]; twice {
-			t.Errorf("a change of %s gives the digest of: %s", m.dir, before)
+			t.Errorf("a change of %s gives the digest of: %s", name, before)
 		}
-		seen[now] = m.dir
+		seen[now] = name
 	}
 }
 
@@ -75,9 +88,6 @@ func digest(t *testing.T, sources string) string {
 
 func write(t *testing.T, file, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
