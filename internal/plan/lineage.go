@@ -35,6 +35,20 @@ func (r *runPlan) lineages() (recorded bool) {
 	return true
 }
 
+// lineageLags says that the next iteration has to wait for lineages: until they are there status keeps what they tell, and it
+// has room for a few more iterations only.
+func (r *runPlan) lineageLags() bool {
+	missing := 0
+	for i := range r.status.Iterations {
+		if it := &r.status.Iterations[i]; it.Decision != nil && it.Lineage == nil {
+			missing++
+		}
+	}
+	return missing >= maxMissingLineages
+}
+
+const maxMissingLineages = 4
+
 func (r *runPlan) recordLineage(p jobs.Place) Object {
 	return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: r.lineage(p.Iteration)}})
 }

@@ -159,7 +159,7 @@ func (r *runPlan) iterate() *ending {
 		if k >= r.run.Spec.Iterations {
 			return &ending{reason: v1alpha1.ReasonIterationsCompleted, message: fmt.Sprintf("%d iteration(s) evaluated", k)}
 		}
-		if r.record(k+1) == nil && r.cannotPay(k+1) {
+		if r.record(k+1) == nil && (r.lineageLags() || r.cannotPay(k+1)) {
 			return nil
 		}
 		if end, done := r.iteration(k+1, baseline); end != nil || !done {

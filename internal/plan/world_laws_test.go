@@ -111,9 +111,9 @@ func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
 }
 
 // checkSecondPlan: planning again from the same world changes nothing, but for the GPU time of what the plan deleted.
-func (w *world) checkSecondPlan() {
+func (w *world) checkSecondPlan(before v1alpha1.AlignmentRunStatus) {
 	w.t.Helper()
-	if w.unmeasured {
+	if w.unmeasured || Ended(w.run.Status.Conditions) && !Ended(before.Conditions) { // after the end, cleaning up begins
 		return
 	}
 	again := Run(w.base(), w.run, w.related)

@@ -170,7 +170,7 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	w.run.Status = next.Status
 	w.note(next.Status)
-	w.checkSecondPlan()
+	w.checkSecondPlan(before)
 	return next
 }
 
@@ -241,7 +241,7 @@ func (w *world) held() {
 
 func (w *world) settleWhile(wanted func() bool) {
 	w.t.Helper()
-	for range 300 {
+	for range 20 * (w.run.Spec.Iterations + 10) {
 		w.step()
 		if !wanted() {
 			return
