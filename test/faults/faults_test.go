@@ -105,6 +105,9 @@ type undisturbed struct {
 	status v1alpha1.AlignmentRunStatus
 }
 
+// referenceNamespace begins the names of the namespaces of undisturbed runs.
+const referenceNamespace = "undisturbed"
+
 // references by the number of iterations.
 var references = map[int32]func(*testing.T) undisturbed{1: reference(1), 3: reference(3)}
 
@@ -124,7 +127,7 @@ func reference(iterations int32) func(*testing.T) undisturbed {
 
 func runUndisturbed(t *testing.T, iterations int32) undisturbed {
 	t.Helper()
-	c, namespace := shared, shared.namespace(t, fmt.Sprintf("undisturbed-%d", iterations))
+	c, namespace := shared, shared.namespace(t, fmt.Sprintf("%s-%d", referenceNamespace, iterations))
 	o := c.operate(t, namespace, []string{namespace})
 	run := alignmentRun(namespace, runName, iterations)
 	c.create(t, run)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -35,6 +36,8 @@ type history struct {
 	children map[types.UID]map[string]bool
 	// complaints of statuses that went backwards, by namespace.
 	complaints map[string][]string
+	// scenes are all statuses of what nothing disturbed, as JSON, by kind.
+	scenes map[string][]json.RawMessage
 	// largest is the size in bytes of the largest object ever seen, by kind.
 	largest map[string]int
 }
@@ -50,7 +53,8 @@ type birth struct {
 func newHistory(ctx context.Context, c cache.Cache) (*history, error) {
 	h := &history{
 		births: map[types.UID][]birth{}, recorded: map[types.UID]map[jobs.Place]int64{},
-		children: map[types.UID]map[string]bool{}, complaints: map[string][]string{}, largest: map[string]int{},
+		children: map[types.UID]map[string]bool{}, complaints: map[string][]string{},
+		scenes: map[string][]json.RawMessage{}, largest: map[string]int{},
 	}
 	for _, o := range []client.Object{
 		&v1alpha1.AlignmentRun{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}, &batchv1.Job{}, &corev1.Pod{},
@@ -84,9 +88,37 @@ func (h *history) saw(before, after client.Object) {
 		})
 	}
 	h.record(after)
+	if strings.HasPrefix(after.GetNamespace(), referenceNamespace) {
+		h.keep(after)
+	}
 	if before != nil {
 		h.compare(before, after)
 	}
+}
+
+// keep keeps an object's status as a scene.
+func (h *history) keep(o client.Object) {
+	var status any
+	switch o := o.(type) {
+	case *v1alpha1.AlignmentRun:
+		status = o.Status
+	case *v1alpha1.ScoringBatch:
+		status = o.Status
+	case *v1alpha1.PreferenceDataset:
+		status = o.Status
+	default:
+		return
+	}
+	if data, err := json.Marshal(status); err == nil {
+		h.scenes[kindOf(o)] = append(h.scenes[kindOf(o)], data)
+	}
+}
+
+// scene is one of the statuses that were kept of a kind.
+func (h *history) scene(kind string, r interface{ IntN(int) int }) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.scenes[kind][r.IntN(len(h.scenes[kind]))]
 }
 
 // record notes when stages were first recorded, and which children are named.
@@ -228,6 +260,10 @@ func kindOf(o client.Object) string {
 		return "ScoringBatch"
 	case *v1alpha1.PreferenceDataset:
 		return "PreferenceDataset"
+	case *v1alpha1.AlignmentRuntime:
+		return "AlignmentRuntime"
+	case *v1alpha1.AlignmentApproval:
+		return "AlignmentApproval"
 	case *batchv1.Job:
 		return "Job"
 	case *corev1.Pod:

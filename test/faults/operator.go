@@ -145,5 +145,5 @@ func (o *operator) panics() int {
 	if err != nil {
 		return 1
 	}
-	return strings.Count(string(data), "Observed a panic") + strings.Count(string(data), "goroutine 1 [")
+	return strings.Count(string(data), "Observed a panic") + strings.Count(string(data), "\npanic: ") + strings.Count(string(data), "\nfatal error: ")
 }
