@@ -99,7 +99,8 @@ func TestDamageOnTheWay(t *testing.T) {
 }
 
 func TestAskEndsWithItsContext(t *testing.T) {
-	address := desktop(t, func(ctx context.Context, _ *artifact.Store, _ []byte, _ func(string, ...any)) ([]byte, error) {
+	address := desktop(t, func(ctx context.Context, _ *artifact.Store, _ []byte, say func(string, ...any)) ([]byte, error) {
+		say("begun")
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})

@@ -66,14 +66,14 @@ type desk struct {
 
 	mu       sync.Mutex
 	question string // its digest; empty before there is one
-	progress string
+	progress string // the last that work said
 	done     bool
 	answer   []byte // compressed
 	err      error
 }
 
 func newDesk(ctx context.Context, store *artifact.Store, work Work) *desk {
-	return &desk{ctx: ctx, store: store, work: work, progress: "waiting for the question"}
+	return &desk{ctx: ctx, store: store, work: work}
 }
 
 func (d *desk) handler() http.Handler {
@@ -97,7 +97,7 @@ func (d *desk) take(w http.ResponseWriter, r *http.Request) {
 	switch d.question {
 	case digest:
 	case "":
-		d.question, d.progress = digest, "working"
+		d.question = digest
 		go d.run(question)
 	default:
 		http.Error(w, "another question was asked already", http.StatusConflict)

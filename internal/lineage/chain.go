@@ -43,8 +43,8 @@ type Link struct {
 	Record   *contract.LineageRecord `json:"record"`
 }
 
-// maxLinks of a chain: a run has at most 100 iterations, and may follow on another one.
-const maxLinks = 1000
+// maxLinks of a chain: a run has at most 10,000 iterations, and may follow on another one.
+const maxLinks = 20_000
 
 // Chain reads a record and all that came before it, newest first. Beside an error it gives the links read
 // until then.

@@ -78,10 +78,10 @@ const (
 // Run checks everything. An error means that the store refused, and that nothing is known.
 func Run(ctx context.Context, store *artifact.Store, q Question, say func(format string, args ...any)) (*Result, error) {
 	c := &checker{
-		store: store, say: say, checked: map[string]int64{}, seen: map[contract.Artifact]bool{},
+		store: store, say: say, checked: map[string]int64{},
 		samples: map[string]records.SampleRef{}, prompts: map[string]map[string]bool{},
 	}
-	named := q.Artifacts
+	named, checked := q.Artifacts, map[contract.Artifact]bool{}
 	if q.Lineage != nil {
 		chain, err := lineage.Chain(ctx, store, *q.Lineage)
 		for _, link := range chain {
@@ -89,13 +89,19 @@ func Run(ctx context.Context, store *artifact.Store, q Question, say func(format
 		}
 		if err != nil {
 			broken := nextOf(chain, *q.Lineage)
-			c.seen[broken] = true
+			checked[broken] = true
 			if err := c.found("lineage", broken.Key, err); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := each(ctx, named, c.artifact); err != nil {
+	// Many are named several times: by the status, by several records, as a candidate and as the best.
+	once := slices.DeleteFunc(slices.Clone(named), func(a Artifact) bool {
+		again := checked[a.Artifact]
+		checked[a.Artifact] = true
+		return again
+	})
+	if err := each(ctx, once, c.artifact); err != nil {
 		return nil, err
 	}
 	samples := slices.SortedFunc(maps.Values(c.samples), func(a, b records.SampleRef) int { return strings.Compare(a.ID, b.ID) })
@@ -144,7 +150,6 @@ type checker struct {
 	mu      sync.Mutex
 	checked map[string]int64
 	defects []Defect
-	seen    map[contract.Artifact]bool
 	samples map[string]records.SampleRef
 	// prompts are the texts that a prompt id has in the run's prompt sets.
 	prompts map[string]map[string]bool
@@ -174,15 +179,8 @@ func (c *checker) found(kind, key string, err error) error {
 	return nil
 }
 
-// artifact checks a file, once, and notes the samples that it names.
+// artifact checks a file, and notes the samples that it names.
 func (c *checker) artifact(ctx context.Context, a Artifact) error {
-	c.mu.Lock()
-	again := c.seen[a.Artifact]
-	c.seen[a.Artifact] = true
-	c.mu.Unlock()
-	if again {
-		return nil
-	}
 	isPrompts := strings.HasPrefix(path.Base(a.Key), "prompts-")
 	if !isPrompts && !records.NamesSamples(a.Key) {
 		return c.found(a.Kind, a.Key, c.read(ctx, a.Artifact))
