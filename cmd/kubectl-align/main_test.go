@@ -56,6 +56,8 @@ func run(name, condition string) *v1alpha1.AlignmentRun {
 
 func TestCommands(t *testing.T) {
 	one, other := run("one", v1alpha1.ConditionComplete), run("other", v1alpha1.ConditionFailed)
+	asking := run("asking", v1alpha1.ConditionAwaitingApproval)
+	asking.Status.PendingApproval = &v1alpha1.PendingApproval{Iteration: 2, Gate: v1alpha1.GateEvaluate, Digest: "sha256:ab"}
 	for _, tc := range []struct {
 		name    string
 		args    []string
@@ -72,6 +74,9 @@ func TestCommands(t *testing.T) {
 		{"report of an unknown run", []string{"report", "two", "-o", "x"}, []client.Object{one}, "", `"two" not found`},
 		{"report of a run that was not accepted", []string{"report", "one", "-o", "x"}, []client.Object{one}, "", "not accepted yet: its status names no store"},
 		{"report needs a folder", []string{"report", "one"}, []client.Object{one}, "", `required flag(s) "out" not set`},
+		{"approve answers what is asked", []string{"approve", "asking"}, []client.Object{asking}, ": Approve iteration 2 after Evaluate, sha256:ab", ""},
+		{"approve can deny", []string{"approve", "asking", "--deny"}, []client.Object{asking}, ": Deny iteration 2 after Evaluate", ""},
+		{"approve of a run that asks nothing", []string{"approve", "one"}, []client.Object{one}, "", "run one waits for no approval"},
 		{"runs are completed", []string{"__complete", "watch", ""}, []client.Object{one, other}, "one\nother\n", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

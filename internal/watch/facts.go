@@ -44,12 +44,22 @@ func Facts(v View, now time.Time) []Fact {
 	return facts
 }
 
+// Title of a stage: its name, with the round of samples that it belongs to if that is not the first.
+func (s *Stage) Title() string {
+	if s.Round > 0 {
+		return fmt.Sprintf("%s, round %d", s.Name, s.Round+1)
+	}
+	return string(s.Name)
+}
+
 func stageFacts(iteration int32, s Stage, now time.Time) []Fact {
 	if s.State == "" {
 		return nil
 	}
-	subject := fmt.Sprintf("%s: %s", iterationName(iteration), s.Name)
-	key := func(parts ...any) string { return fmt.Sprint(append([]any{iteration, "/", s.Name, "/"}, parts...)...) }
+	subject := fmt.Sprintf("%s: %s", iterationName(iteration), s.Title())
+	key := func(parts ...any) string {
+		return fmt.Sprint(append([]any{iteration, "/", s.Title(), "/"}, parts...)...)
+	}
 	facts := []Fact{{Key: key("started"), Text: subject + " started", At: s.Start}}
 	if s.Attempt > 0 {
 		facts = append(facts, Fact{Key: key("attempt", s.Attempt), Text: fmt.Sprintf("%s attempt %d", subject, s.Attempt+1)})

@@ -134,18 +134,18 @@ func stageLines(s Stage, now time.Time, columns int) []line {
 	switch s.State {
 	case v1alpha1.StageSucceeded:
 		l.add(green, "  ✓ ")
-		l.add(plain, "%-*s", nameColumns, s.Name)
+		l.add(plain, "%-*s", nameColumns, s.Title())
 		l.add(dim, " %s", short(s.End.Sub(s.Start)))
 	case v1alpha1.StageFailed:
 		l.add(red, "  ✗ ")
-		l.add(plain, "%-*s", nameColumns, s.Name)
+		l.add(plain, "%-*s", nameColumns, s.Title())
 		l.add(red, " failed")
 	case v1alpha1.StageRunning:
 		l.add(blue, "  ▸ ")
-		l.add(bold, "%-*s ", nameColumns, s.Name)
+		l.add(bold, "%-*s ", nameColumns, s.Title())
 		runningStage(&l, s, now, columns)
 	default:
-		l.add(dim, "  · %s", s.Name)
+		l.add(dim, "  · %s", s.Title())
 	}
 	rows := []line{l}
 	if s.Message != "" && s.State != v1alpha1.StageSucceeded {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,7 +51,9 @@ type Iteration struct {
 
 // Stage is one line of an iteration. State is empty while the stage has not begun.
 type Stage struct {
-	Name       v1alpha1.StageName
+	Name v1alpha1.StageName
+	// Round of resampling; 0 is the iteration's first.
+	Round      int32
 	State      v1alpha1.StageState
 	Attempt    int32
 	Start, End time.Time
@@ -70,9 +73,9 @@ type Progress struct {
 
 var (
 	baselineStages  = []v1alpha1.StageName{v1alpha1.StageEvaluationPrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore}
-	iterationStages = append([]v1alpha1.StageName{
+	iterationStages = slices.Concat([]v1alpha1.StageName{
 		v1alpha1.StagePrepare, v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StagePair, v1alpha1.StageTrain,
-	}, baselineStages...)
+	}, baselineStages, []v1alpha1.StageName{v1alpha1.StageCompare, v1alpha1.StageLineage})
 )
 
 // NewView looks at a run and at the children of its stages, by name.
@@ -130,10 +133,15 @@ func (v *View) notes(conditions []metav1.Condition) {
 			return
 		}
 	}
-	for _, kind := range []string{v1alpha1.ConditionSuspended, v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling} {
+	for _, kind := range []string{
+		v1alpha1.ConditionSuspended, v1alpha1.ConditionAwaitingApproval, v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling,
+	} {
 		if c := meta.FindStatusCondition(conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
 			v.Notes = append(v.Notes, noteOf(c))
 		}
+	}
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionQuotaReserved); c != nil && c.Status == metav1.ConditionFalse {
+		v.Notes = append(v.Notes, noteOf(c))
 	}
 }
 
@@ -162,20 +170,33 @@ func newIteration(status *v1alpha1.AlignmentRunStatus, i int, threshold string,
 	for _, name := range names {
 		stage := Stage{Name: name}
 		for j := range from.Stages {
-			if from.Stages[j].Name == name {
+			if from.Stages[j].Name == name && round(&from.Stages[j]) == 0 {
 				stage = newStage(&from.Stages[j], it.Number, status.Progress, batches, datasets)
 			}
 		}
 		it.Stages = append(it.Stages, stage)
 	}
+	// What few iterations have: further rounds of samples, and the test.
+	for j := range from.Stages {
+		if rec := &from.Stages[j]; round(rec) > 0 || !slices.Contains(iterationStages, rec.Name) {
+			it.Stages = append(it.Stages, newStage(rec, it.Number, status.Progress, batches, datasets))
+		}
+	}
 	return it
+}
+
+func round(s *v1alpha1.StageStatus) int32 {
+	if s.Round == nil {
+		return 0
+	}
+	return *s.Round
 }
 
 func newStage(from *v1alpha1.StageStatus, iteration int32, progress *v1alpha1.ProgressStatus,
 	batches map[string]*v1alpha1.ScoringBatch, datasets map[string]*v1alpha1.PreferenceDataset,
 ) Stage {
 	stage := Stage{
-		Name: from.Name, State: from.State, Message: printable(from.Message),
+		Name: from.Name, Round: round(from), State: from.State, Message: printable(from.Message),
 		Start: timeOf(from.StartTime), End: timeOf(from.CompletionTime),
 	}
 	if from.Attempt != nil {
