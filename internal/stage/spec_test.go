@@ -37,6 +37,13 @@ func goodSpecs() map[contract.Stage]*contract.Spec {
 				Steps: 120, PairsPerStep: 64, LearningRate: "1e-3", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 8, LoRAAlpha: 8,
 			},
 		}},
+		contract.Compare: {Compare: &contract.CompareSpec{
+			Best: pinned, Candidate: pinned, Threshold: "0.7", Confidence: "0.95", Resamples: 10000, Seed: 1,
+		}},
+		contract.Lineage: {Lineage: &contract.LineageSpec{Record: contract.LineageRecord{
+			ContractVersion: contract.Version, Namespace: "n", Run: "r", UID: "u", Iteration: 1, Spec: json.RawMessage(`{}`), Runtime: json.RawMessage(`{}`),
+			Sampling: sampling, Artifacts: map[string]contract.Artifact{"pairs": pinned}, Previous: &pinned,
+		}}},
 	}
 	for name, spec := range specs {
 		spec.ContractVersion, spec.Stage, spec.Output = contract.Version, name, "runs/r/1/"+string(name)
@@ -65,6 +72,10 @@ func TestDecodeSpec(t *testing.T) {
 		{contract.Train, `,"digest":"` + someDigest + `"=>`, "train.prompts.digest is not set"},
 		{contract.Train, `"model":{"name":"synthetic"=>"model":{"name":""`, "train.model"},
 		{contract.Sample, `"steps":12=>"steps":0`, "sample.sampling.steps"},
+		{contract.Sample, `"steps":12=>"steps":12,"frames":-1`, "sample.sampling: frames -1"},
+		{contract.Sample, `"steps":12=>"steps":12,"guidanceScale":"NaN"`, "sample.sampling.guidanceScale"},
+		{contract.Sample, `"steps":12=>"steps":12,"adapter":{"key":"a"}`, "sample.sampling.adapter.digest is not set"},
+		{contract.Train, `"seed":0=>"seed":0,"referenceAdapter":{"key":"a"}`, "train.referenceAdapter.digest is not set"},
 		{contract.Sample, `in/a.jsonl=>/etc/passwd`, "sample.prompts.key"},
 		{contract.Track, `"name":"d"=>"name":""`, "track.detector"},
 		{contract.Track, someDigest + `=>sha256:0`, "track.prompts.digest"},
@@ -73,6 +84,16 @@ func TestDecodeSpec(t *testing.T) {
 		{contract.Pair, `"winnerThreshold":"0.7"=>"winnerThreshold":""`, "pair.winnerThreshold"},
 		{contract.Pair, `"iteration":1=>"iteration":-1`, "pair.sources[0].iteration"},
 		{contract.Pair, `"sources":[=>"import":{"key":"p"},"sources":[`, "pair.sources, import"},
+		{contract.Pair, `"winnerThreshold"=>"minMargin":"2","winnerThreshold"`, "pair.minMargin"},
+		{contract.Pair, `"winnerThreshold"=>"maxPairsPerPrompt":-1,"winnerThreshold"`, "pair.maxPairsPerPrompt"},
+		{contract.Pair, `"sources":[=>"extends":{"key":"p"},"sources":[`, "pair.extends.digest is not set"},
+		{contract.Compare, `"confidence":"0.95"=>"confidence":"0"`, "compare.confidence"},
+		{contract.Compare, `"resamples":10000=>"resamples":1000001`, "compare.resamples"},
+		{contract.Compare, `"threshold":"0.7"=>"threshold":"1.1"`, "compare.threshold"},
+		{contract.Lineage, `"record":{"contractVersion":"v1"=>"record":{"contractVersion":"v2"`, "lineage.record.contractVersion"},
+		{contract.Lineage, `"iteration":1=>"iteration":-1`, "lineage.record: "},
+		{contract.Lineage, `"pairs":{"key":"in/a.jsonl"=>"pairs":{"key":"../a"`, "lineage.record.artifacts[pairs].key"},
+		{contract.Lineage, `"previous":{"key":"in/a.jsonl","digest":"` + someDigest + `"=>"previous":{"key":"a"`, "lineage.record.previous.digest is not set"},
 		{contract.Prepare, `"generate":{=>"file":"/p.csv","generate":{`, "prepare.prompts[0]: exactly one"},
 		{contract.Prepare, `"count":30=>"count":0`, "prepare.prompts[0].generate.count"},
 		{contract.Prepare, `{"name":"train","generate"=>{"name":"a b","generate"`, "prepare.prompts[0].name"},
