@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
@@ -42,15 +43,13 @@ func (r *runPlan) overspent() string {
 	switch {
 	case b == nil:
 		return ""
-	case r.unpayable != "" && len(r.stages.active) == 0:
+	case r.unpayable != "" && len(r.stages.active)+len(r.stages.waiting) == 0:
 		return r.unpayable
 	case r.status.GPUSeconds < gpuSeconds(b.GPUHours):
 		return ""
 	}
-	for _, c := range r.stages.active {
-		if gpuStage(c.Place) {
-			return fmt.Sprintf("%s GPU-hours are spent, budget.gpuHours is %s", hours(r.status.GPUSeconds), b.GPUHours)
-		}
+	if slices.ContainsFunc(r.stages.waiting, gpuStage) || slices.ContainsFunc(r.stages.active, func(c *Child) bool { return gpuStage(c.Place) }) {
+		return fmt.Sprintf("%s GPU-hours are spent, budget.gpuHours is %s", hours(r.status.GPUSeconds), b.GPUHours)
 	}
 	return ""
 }

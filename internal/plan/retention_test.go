@@ -178,7 +178,7 @@ func TestLineageOfALateWinner(t *testing.T) {
 // TestLineageThatLags: however late the lineages are recorded, status keeps within its bound.
 func TestLineageThatLags(t *testing.T) {
 	w := newWorld(t, script{accuracy: []string{"0.35", "0.5", "0.4"}})
-	w.unmeasured, w.run.Spec.Iterations = true, keptIterations + 10
+	w.unmeasured, w.run.Spec.Iterations = true, keptIterations+10
 	for range 300 {
 		w.step()
 		for _, c := range w.active() {

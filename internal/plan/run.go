@@ -35,6 +35,9 @@ type Related struct {
 func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.AlignmentRunStatus] {
 	r := &runPlan{Base: b, Related: related, run: run, status: *run.Status.DeepCopy()}
 	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now}
+	if !Ended(r.status.Conditions) {
+		r.adopt()
+	}
 	r.account()
 	if Ended(r.status.Conditions) {
 		return r.ended()

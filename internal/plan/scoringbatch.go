@@ -54,7 +54,11 @@ func runName(parent *Parent) string {
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
-	adopt(&status.Stages, b.Children, b.Now)
+	for i := range b.Children {
+		if c := &b.Children[i]; c.Place.Stage == v1alpha1.StageTrack || c.Place.Stage == v1alpha1.StageScore {
+			adopt(&status.Stages, c, b.Now)
+		}
+	}
 	status.GPUSeconds += charge(status.Stages, 0, b.Children, b.Now)
 	if Ended(status.Conditions) {
 		next := Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children), Deferrable: true}

@@ -26,7 +26,9 @@ type stages struct {
 
 	create []Object
 	active []*Child
-	failed *failure
+	// waiting are the stages whose next attempt starts when the former's pods are gone.
+	waiting []jobs.Place
+	failed  *failure
 }
 
 // step moves the stage at a place on; the place's attempt does not matter. done says that its result is recorded; result
@@ -46,12 +48,12 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		*records = append(*records, newRecord(at, child, s.now))
 		rec = &(*records)[len(*records)-1]
 	}
-	if child != nil && child.Place.Attempt >= *rec.Attempt {
-		rec.Attempt, rec.Child = ptr.To(child.Place.Attempt), child.Object.GetName()
+	if child != nil {
+		know(rec, child)
 	}
 	switch {
 	case child != nil && child.Place.Attempt < *rec.Attempt && child.leaving():
-		// Its failure is recorded; its pods may still write.
+		s.waiting = append(s.waiting, at) // its failure is recorded; its pods may still write
 	case child == nil || child.Place.Attempt < *rec.Attempt:
 		if rec.Child == "" {
 			s.start(rec, at, *rec.Attempt, build)
@@ -60,7 +62,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 			s.start(rec, at, *rec.Attempt+1, build)
 		}
 	case child.Deleting && !child.Outcome.Lost:
-		// The next attempt starts when the former's pods are gone: foreground deletion says when.
+		s.waiting = append(s.waiting, at) // foreground deletion says when its pods are gone
 	case child.Outcome.State == jobs.Active:
 		s.watch(rec, at, child)
 	case child.Outcome.State == jobs.Succeeded:
@@ -120,6 +122,7 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 	}
 	if child.Outcome.Endless && !child.Outcome.Lost || s.held {
 		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone, or the hold is over
+		s.waiting = append(s.waiting, at)
 		return
 	}
 	s.start(rec, at, *rec.Attempt+1, build)

@@ -14,11 +14,6 @@ import (
 // account brings the GPU time of all stages, iterations and the run up to date. It only ever grows: what vanished while it
 // held GPUs is charged until it was seen gone.
 func (r *runPlan) account() {
-	for i := range r.Children {
-		if r.unrecorded(r.Children[i].Place) && len(r.Children[i].usage(r.Now)) > 0 {
-			adopt(&r.iterationRecord(r.Children[i].Place.Iteration).Stages, r.Children[i:i+1], r.Now)
-		}
-	}
 	dropped := r.status.GPUSeconds // of iterations that status no longer has
 	for i := range r.status.Iterations {
 		dropped -= r.status.Iterations[i].GPUSeconds
@@ -28,29 +23,6 @@ func (r *runPlan) account() {
 		it := &r.status.Iterations[i]
 		it.GPUSeconds += charge(it.Stages, *it.Iteration, r.Children, r.Now)
 		r.status.GPUSeconds += it.GPUSeconds
-	}
-}
-
-// adopt makes the records of stages whose children used GPUs before those were written: status may lag behind what runs.
-func adopt(records *[]v1alpha1.StageStatus, children []Child, now metav1.Time) {
-	for i := range children {
-		c := &children[i]
-		if stageRecord(*records, c.Place.Stage, c.Place.Round) == nil && len(c.usage(now)) > 0 {
-			*records = append(*records, newRecord(c.Place, c, now))
-		}
-	}
-}
-
-// unrecorded says that a stage has no record yet. Those of iterations that are over may have been dropped.
-func (r *runPlan) unrecorded(p jobs.Place) bool {
-	it := r.record(p.Iteration)
-	switch {
-	case it == nil:
-		return len(r.status.Iterations) > 0 && p.Iteration == r.decided()+1
-	case stageRecord(it.Stages, p.Stage, p.Round) != nil:
-		return false
-	default:
-		return it.CompletionTime == nil || p.Stage == v1alpha1.StageTestSample || p.Stage == v1alpha1.StageTestScore
 	}
 }
 

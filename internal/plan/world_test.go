@@ -28,6 +28,8 @@ type world struct {
 	script
 	// forgets says whether a status that may be written later is lost with the operator; nil for never.
 	forgets func() bool
+	// forgotten says that the last one was.
+	forgotten bool
 	// lingers says whether the pods of a deleted child take their time; nil for those of Endless children alone.
 	lingers func() bool
 	// deleted says that the run has been deleted.
@@ -165,7 +167,7 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 		}
 		w.remove(o.GetName())
 	}
-	if next.Deferrable && w.forgets != nil && w.forgets() {
+	if w.forgotten = next.Deferrable && w.forgets != nil && w.forgets(); w.forgotten {
 		return next
 	}
 	w.run.Status = next.Status
