@@ -1,5 +1,7 @@
 package contract
 
+import "encoding/json"
+
 // The lines of the JSONL files that stages exchange.
 
 // IndexLine is one sample of a set (index.jsonl). Lines are ordered by sampleID.
@@ -67,6 +69,17 @@ type TrackFrame struct {
 	Index   int  `json:"index"`
 	Subject *Box `json:"subject,omitempty"`
 	Object  *Box `json:"object,omitempty"`
+}
+
+// KeptTracks is the file at TrackFileKey that keeps the tracks of a video. Nothing vouches for it from outside, so that it
+// says itself whose tracks it holds and what they are: one that was damaged, or moved, is noticed.
+type KeptTracks struct {
+	// TrackKey of the video, the detector and what it looked for.
+	TrackKey string `json:"trackKey"`
+	// Digest of Line's bytes.
+	Digest string `json:"digest"`
+	// Line is a TrackLine. Its sampleID, promptID and seed mean nothing: several samples may have the same video.
+	Line json.RawMessage `json:"line"`
 }
 
 // ScoreLine is one sample of scores.jsonl. Score and Terms are absent unless Status is Scored.

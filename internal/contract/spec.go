@@ -103,6 +103,8 @@ type SampleSet struct {
 	Seeds            SeedRule  `json:"seeds"`
 	// KeepLatents is true for training sets: a sample that was stored without its latent counts as missing.
 	KeepLatents bool `json:"keepLatents,omitempty"`
+	// Detector is whose tracks to look for: the samples that have none kept are then counted as "<name>/untracked".
+	Detector *Detector `json:"detector,omitempty"`
 }
 
 // SeedRule says where a set's seeds come from: see Seed.
@@ -168,12 +170,14 @@ type TrackSpec struct {
 	RequireVideos bool `json:"requireVideos,omitempty"`
 }
 
-// ScoreSpec merges track parts and scores them.
+// ScoreSpec scores the tracks of an index: those of Tracks, or those kept of Detector. Exactly one of the two is set.
 type ScoreSpec struct {
 	Prompts Artifact `json:"prompts"`
 	Index   Artifact `json:"index"`
 	// Tracks are the manifests of all track shards; each names its part file.
-	Tracks []Artifact `json:"tracks"`
+	Tracks []Artifact `json:"tracks,omitempty"`
+	// Detector is whose KeptTracks are scored. A sample without any, or with damaged ones, ends the stage with ExitBadInput.
+	Detector *Detector `json:"detector,omitempty"`
 	// MinUsableFrames below which a sample is INVALID (method: 20).
 	MinUsableFrames int `json:"minUsableFrames"`
 	// MaxInvalidFraction, a decimal: more INVALID samples than that end the stage with ExitBadInput.
@@ -228,14 +232,14 @@ type Training struct {
 	// WarmupSteps raise the learning rate linearly from 0; the first step has rate 0 unless there are none.
 	WarmupSteps int `json:"warmupSteps"`
 	// CheckpointEverySteps is how often progress is saved beside SIGTERM.
-	CheckpointEverySteps int `json:"checkpointEverySteps"`
-	PairsPerStep int    `json:"pairsPerStep"`
-	LearningRate string `json:"learningRate"`
-	Beta         string `json:"beta"`
-	Lambda       string `json:"lambda"`
-	MarginClip   string `json:"marginClip"`
-	LoRARank     int    `json:"loraRank"`
-	LoRAAlpha    int    `json:"loraAlpha"`
+	CheckpointEverySteps int    `json:"checkpointEverySteps"`
+	PairsPerStep         int    `json:"pairsPerStep"`
+	LearningRate         string `json:"learningRate"`
+	Beta                 string `json:"beta"`
+	Lambda               string `json:"lambda"`
+	MarginClip           string `json:"marginClip"`
+	LoRARank             int    `json:"loraRank"`
+	LoRAAlpha            int    `json:"loraAlpha"`
 }
 
 // CompareSpec compares a candidate's evaluation with the best one's, paired by (prompt, seed): "Iterating" in

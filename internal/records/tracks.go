@@ -20,6 +20,9 @@ var frameShape = jsonl.Shape{Names: []string{"index", "subject", "object"}, Requ
 
 // TrackDecoder decodes track lines, one at a time, reusing its memory.
 type TrackDecoder struct {
+	// Nameless accepts a line without ids, as kept tracks are.
+	Nameless bool
+
 	scanner jsonl.Scanner
 	boxes   []contract.Box // the line's boxes
 	seen    []bool         // by frame index
@@ -34,9 +37,9 @@ func (d *TrackDecoder) Decode(text []byte, line *contract.TrackLine) error {
 	for o := trackShape.Begin(); s.Next(&o); {
 		switch trackShape.Names[o.Field] {
 		case "sampleID":
-			line.SampleID = id(s)
+			line.SampleID = d.id()
 		case "promptID":
-			line.PromptID = id(s)
+			line.PromptID = d.id()
 		case "seed":
 			line.Seed = s.Uint(1<<64 - 1)
 		case "status":
@@ -58,6 +61,13 @@ func (d *TrackDecoder) Decode(text []byte, line *contract.TrackLine) error {
 	}
 	d.checkIndexes(line)
 	return s.End()
+}
+
+func (d *TrackDecoder) id() string {
+	if d.Nameless {
+		return d.scanner.String(maxID)
+	}
+	return id(&d.scanner)
 }
 
 func (d *TrackDecoder) frames(line *contract.TrackLine) {

@@ -142,7 +142,7 @@ func checkPrepare(s *contract.PrepareSpec) error {
 		if set.SamplesPerPrompt < 1 {
 			return fmt.Errorf("%s.samplesPerPrompt is %d, want at least 1", field, set.SamplesPerPrompt)
 		}
-		if err := checkSampling(field+".sampling", set.Sampling); err != nil {
+		if err := errors.Join(checkSampling(field+".sampling", set.Sampling), checkDetector(field+".detector", set.Detector)); err != nil {
 			return err
 		}
 	}
@@ -158,10 +158,7 @@ func checkSample(s *contract.SampleSpec) error {
 }
 
 func checkTrack(s *contract.TrackSpec) error {
-	if s.Detector.Name == "" || !artifact.ValidDigest(s.Detector.Digest) {
-		return fmt.Errorf("detector: name %q and digest %q must both be set", s.Detector.Name, s.Detector.Digest)
-	}
-	return errors.Join(checkInput("prompts", s.Prompts), checkInput("index", s.Index))
+	return errors.Join(checkDetector("detector", &s.Detector), checkInput("prompts", s.Prompts), checkInput("index", s.Index))
 }
 
 func checkTrain(s *contract.TrainSpec) error {
@@ -200,6 +197,14 @@ func checkSampling(field string, s contract.Sampling) error {
 func checkModel(field string, m contract.Model) error {
 	if m.Name == "" || !artifact.ValidDigest(m.Digest) {
 		return fmt.Errorf("%s: name %q and digest %q must both be set", field, m.Name, m.Digest)
+	}
+	return nil
+}
+
+// checkDetector accepts none, or one with a name and a digest.
+func checkDetector(field string, d *contract.Detector) error {
+	if d != nil && (d.Name == "" || !artifact.ValidDigest(d.Digest)) {
+		return fmt.Errorf("%s: name %q and digest %q must both be set", field, d.Name, d.Digest)
 	}
 	return nil
 }

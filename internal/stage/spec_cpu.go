@@ -14,8 +14,8 @@ import (
 // The specs of the operator's own stages.
 
 func checkScore(s *contract.ScoreSpec) error {
-	if len(s.Tracks) == 0 {
-		return errors.New("tracks is empty: name the manifest of every track shard")
+	if (len(s.Tracks) == 0) == (s.Detector == nil) {
+		return errors.New("tracks, detector: exactly one must be set: the manifest of every track shard, or whose kept tracks are to be taken")
 	}
 	for i, a := range s.Tracks {
 		if err := checkPinned(fmt.Sprintf("tracks[%d]", i), a); err != nil {
@@ -28,6 +28,7 @@ func checkScore(s *contract.ScoreSpec) error {
 	return errors.Join(
 		checkInput("prompts", s.Prompts),
 		checkInput("index", s.Index),
+		checkDetector("detector", s.Detector),
 		checkDecimal("maxInvalidFraction", s.MaxInvalidFraction, 0, 1),
 	)
 }

@@ -107,9 +107,13 @@ func (s *tracker) tracks(ctx context.Context, it item, where contract.Artifact) 
 		where.Digest = contract.Digest(data)
 	}
 	key := contract.TrackKey(where.Digest, s.spec.Detector, it.prompt.Subject, it.prompt.Object)
-	kept, damaged, err := s.findKept(ctx, key)
-	if err != nil || kept != nil {
-		return kept, true, err
+	kept, err := stage.ReadTracks(ctx, s.Store, key)
+	damaged := artifact.IsCorrupt(err)
+	switch {
+	case damaged:
+		s.Log.Warn("kept tracks are damaged and made again", "error", err.Error())
+	case !artifact.IsMissing(err):
+		return kept, err == nil, err
 	}
 	if data == nil {
 		if data, err = s.Store.ReadVerified(ctx, where, maxVideo); err != nil {
@@ -129,5 +133,5 @@ func (s *tracker) tracks(ctx context.Context, it item, where contract.Artifact) 
 	if found.Reason != "" {
 		line.Status, line.Reason = contract.StatusInvalid, found.Reason
 	}
-	return line, false, s.keep(ctx, key, line, damaged)
+	return line, false, stage.KeepTracks(ctx, s.Store, key, line, damaged)
 }
