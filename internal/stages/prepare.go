@@ -18,7 +18,7 @@ import (
 const lookups = 32
 
 // Prepare resolves the prompt sources, refuses sets that overlap, and lists the samples of each sample
-// set and how many of them the store lacks.
+// set and how many of them the store lacks, and how many of the set's detector's tracks.
 func Prepare(ctx context.Context, t *stage.Task) error {
 	spec := t.Spec.Prepare
 	resolved := map[string][]contract.PromptLine{}
@@ -78,12 +78,15 @@ func prepareSet(ctx context.Context, t *stage.Task, set contract.SampleSet, line
 	if err := writeLines(ctx, t, "index/"+set.Name, "index-"+set.Name+".jsonl", slices.Values(index)); err != nil {
 		return err
 	}
-	missing, err := countMissing(ctx, t, set, index, byID(lines))
+	missing, untracked, err := countMissing(ctx, t, set, index, byID(lines))
 	if err != nil {
 		return err
 	}
 	t.Count(set.Name+"/total", int64(len(index)))
 	t.Count(set.Name+"/missing", missing)
+	if set.Detector != nil {
+		t.Count(set.Name+"/untracked", untracked)
+	}
 	return nil
 }
 
@@ -105,30 +108,53 @@ func listSamples(set contract.SampleSet, lines []contract.PromptLine) []contract
 	return index
 }
 
-// countMissing looks every sample up. One that is there but damaged, or not what its id says, counts
-// as missing: it will be made again.
-func countMissing(ctx context.Context, t *stage.Task, set contract.SampleSet, index []contract.IndexLine, known map[string]contract.PromptLine) (int64, error) {
+// countMissing looks every sample up, and counts those that the store lacks and those whose tracks it lacks.
+func countMissing(ctx context.Context, t *stage.Task, set contract.SampleSet, index []contract.IndexLine, known map[string]contract.PromptLine) (missing, untracked int64, err error) {
 	t.Progress.Total(int64(len(index)), "samples")
-	var missing atomic.Int64
+	var samples, tracks atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookups)
 	for _, line := range index {
 		group.Go(func() error {
 			defer t.Progress.Add(1)
-			sidecar, err := stage.ResolveSample(ctx, t.Store, line)
-			switch {
-			case artifact.IsMissing(err), artifact.IsCorrupt(err):
-				missing.Add(1)
-				return nil
-			case err != nil:
+			stored, tracked, err := lookUp(ctx, t, set, line, known[line.PromptID])
+			if err != nil {
 				return err
-			case contract.SampleKey(sidecar.Sampling, known[line.PromptID].Prompt, sidecar.Seed) != line.SampleID,
-				set.KeepLatents && sidecar.Latent == nil:
-				missing.Add(1)
+			}
+			if !stored {
+				samples.Add(1)
+			}
+			if !tracked {
+				tracks.Add(1)
 			}
 			return nil
 		})
 	}
-	err := group.Wait()
-	return missing.Load(), err
+	err = group.Wait()
+	return samples.Load(), tracks.Load(), err
 }
+
+// lookUp says whether a sample is stored and, if the set has a detector, whether its tracks are kept. A sample that is there
+// but damaged, or not what its id says, is not stored: it will be made again. Neither are its tracks, then.
+func lookUp(ctx context.Context, t *stage.Task, set contract.SampleSet, line contract.IndexLine, prompt contract.PromptLine) (stored, tracked bool, err error) {
+	sidecar, err := stage.ResolveSample(ctx, t.Store, line)
+	switch {
+	case absent(err):
+		return false, false, nil
+	case err != nil:
+		return false, false, err
+	case contract.SampleKey(sidecar.Sampling, prompt.Prompt, sidecar.Seed) != line.SampleID,
+		set.KeepLatents && sidecar.Latent == nil:
+		return false, false, nil
+	case set.Detector == nil:
+		return true, false, nil
+	}
+	_, err = stage.ReadTracks(ctx, t.Store, contract.TrackKey(sidecar.Video.Digest, *set.Detector, prompt.Subject, prompt.Object))
+	if absent(err) {
+		return true, false, nil
+	}
+	return true, err == nil, err
+}
+
+// absent says that what was looked for is to be made, or made again.
+func absent(err error) bool { return artifact.IsMissing(err) || artifact.IsCorrupt(err) }

@@ -15,8 +15,8 @@ import (
 	"github.com/spatialalign/operator/internal/stage"
 )
 
-// Score merges the parts of all track shards and scores every sample of the index. A sample without a
-// track is Missing; a track of a sample that the index does not list is refused.
+// Score scores every sample of the index by the parts of all track shards, or by the tracks that are kept of its video. A
+// sample that no part has is Missing; a track of a sample that the index does not list is refused.
 func Score(ctx context.Context, t *stage.Task) error {
 	spec := t.Spec.Score
 	lines, err := readPrompts(ctx, t, spec.Prompts)
@@ -25,10 +25,6 @@ func Score(ctx context.Context, t *stage.Task) error {
 	}
 	known := byID(lines)
 	index, err := readIndex(ctx, t, spec.Index, known)
-	if err != nil {
-		return err
-	}
-	parts, err := trackParts(ctx, t, spec.Tracks)
 	if err != nil {
 		return err
 	}
@@ -47,11 +43,13 @@ func Score(ctx context.Context, t *stage.Task) error {
 			return stage.Errorf(contract.ExitBadSpec, "prompts %s: prompt %s: %w", spec.Prompts.Key, id, err)
 		}
 	}
-	t.Progress.Total(int64(len(index)), "samples")
-	for _, part := range parts {
-		if err := m.merge(ctx, t, part); err != nil {
-			return err
-		}
+	if spec.Detector != nil {
+		err = m.takeKept(ctx, t, *spec.Detector, known)
+	} else {
+		err = m.mergeParts(ctx, t, spec.Tracks)
+	}
+	if err != nil {
+		return err
 	}
 	scores, summary := m.finish()
 	if err := checkInvalid(summary, spec.MaxInvalidFraction); err != nil {
@@ -107,6 +105,21 @@ type merger struct {
 	position map[string]int
 	types    map[string]dsr.Type
 	samples  []*scoring.Sample
+}
+
+// mergeParts scores what the track shards with these manifests wrote.
+func (m *merger) mergeParts(ctx context.Context, t *stage.Task, manifests []contract.Artifact) error {
+	parts, err := trackParts(ctx, t, manifests)
+	if err != nil {
+		return err
+	}
+	t.Progress.Total(int64(len(m.index)), "samples")
+	for _, part := range parts {
+		if err := m.merge(ctx, t, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *merger) merge(ctx context.Context, t *stage.Task, part contract.File) error {
