@@ -295,12 +295,12 @@ func TestDamagedSidecar(t *testing.T) {
 func TestInUseStays(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		w := newWorld(t, "file://"+t.TempDir())
-		ids := make([]string, rapid.IntRange(1, 6).Draw(r, "samples"))
+		ids := make([]string, rapid.IntRange(1, 4).Draw(r, "samples"))
 		for i := range ids {
 			ids[i] = w.sample(uint64(i))
 		}
 		needed, roots := map[string]bool{}, Roots{}
-		for n := range rapid.IntRange(0, 4).Draw(r, "runs") {
+		for n := range rapid.IntRange(0, 3).Draw(r, "runs") {
 			own := rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 0, len(ids), rapid.ID[string]).Draw(r, "own")
 			uid := fmt.Sprint("uid-", n)
 			w.run(uid, own...)
