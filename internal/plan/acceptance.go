@@ -18,6 +18,8 @@ const (
 	// bootstrapResamples and bootstrapSeed of the comparison: docs/alignmentrun.md.
 	bootstrapResamples = 10_000
 	bootstrapSeed      = 0
+	// fewPrompts is the number of prompts below which a bootstrap over them says too little.
+	fewPrompts = 20
 )
 
 // evaluated records what an adapter, or what the run starts from, scores on the held-out prompts.
@@ -78,6 +80,9 @@ func (r *runPlan) decide(k int32) (end *ending, done bool) {
 	message := fmt.Sprintf("accuracy %s against %s of iteration %d: gain %s, from %s to %s with confidence %s each; %s must reach %s",
 		accuracyAt(it.Evaluation, r.resolved.headline), best.Accuracy, *best.Iteration, c.Delta, c.LowerBound, c.UpperBound, c.Confidence,
 		what, r.resolved.minDelta)
+	if n := r.status.Prompts.Evaluation.Count; n < fewPrompts {
+		message += fmt.Sprintf("; with %d evaluation prompts the bounds are too optimistic, take at least %d", n, fewPrompts)
+	}
 	if decimal(v1alpha1.Fraction(gain))+epsilon < decimal(r.resolved.minDelta) {
 		r.reject(k, v1alpha1.ReasonTooLittleGain, message)
 		return nil, true
