@@ -67,7 +67,7 @@ func (r *runPlan) ask(k int32, gate v1alpha1.ApprovalGate, digest v1alpha1.Diges
 		return
 	}
 	pending := v1alpha1.PendingApproval{Iteration: k, Gate: gate, Digest: digest, Since: &r.Now}
-	if was := r.run.Status.PendingApproval; was != nil && was.Iteration == k && was.Gate == gate && was.Digest == digest {
+	if was := r.was.PendingApproval; was != nil && was.Iteration == k && was.Gate == gate && was.Digest == digest {
 		pending.Since = was.Since
 	}
 	r.status.PendingApproval = &pending

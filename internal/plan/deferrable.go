@@ -10,7 +10,7 @@ import (
 // deferrable says that nothing is new but progress, GPU time, prepare stages that succeeded and first attempts that started:
 // the live children tell the same, and a prepare stage that had to run again would cost seconds.
 func (r *runPlan) deferrable() bool {
-	was, is := r.run.Status, r.status
+	was, is := *r.was, r.status
 	if !sameState(was, is) {
 		return false
 	}
@@ -28,11 +28,11 @@ func (r *runPlan) deferrable() bool {
 
 // onlyUsage says that nothing is new but GPU time.
 func (r *runPlan) onlyUsage() bool {
-	if !sameState(r.run.Status, r.status) || len(r.run.Status.Iterations) != len(r.status.Iterations) {
+	if !sameState(*r.was, r.status) || len(r.was.Iterations) != len(r.status.Iterations) {
 		return false
 	}
 	for i := range r.status.Iterations {
-		if !sameStages(r.run.Status.Iterations[i].Stages, r.status.Iterations[i].Stages, func(*v1alpha1.StageStatus) bool { return false }) {
+		if !sameStages(r.was.Iterations[i].Stages, r.status.Iterations[i].Stages, func(*v1alpha1.StageStatus) bool { return false }) {
 			return false
 		}
 	}

@@ -20,6 +20,7 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 		return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q does not exist; waiting for it", spec.RunName)}, nil
 	}
 	was := &runPlan{Base: r.Base, run: from, status: *from.Status.DeepCopy()}
+	mend(&was.status)
 	lacks := was.lacks(spec)
 	switch {
 	case was.status.Runtime != nil && r.differs(was, snapshot) != "":

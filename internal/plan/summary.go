@@ -66,7 +66,12 @@ func reference(a contract.Artifact) *v1alpha1.ArtifactReference {
 	if a.Key == "" {
 		return nil
 	}
-	return &v1alpha1.ArtifactReference{Key: v1alpha1.ArtifactKey(a.Key), Digest: v1alpha1.Digest(a.Digest)}
+	return ptr.To(pinned(a))
+}
+
+// pinned is an artifact as specs of our own kinds name it.
+func pinned(a contract.Artifact) v1alpha1.ArtifactReference {
+	return v1alpha1.ArtifactReference{Key: v1alpha1.ArtifactKey(a.Key), Digest: v1alpha1.Digest(a.Digest)}
 }
 
 // artifact is a reference as stage specs name it.

@@ -134,9 +134,10 @@ func batchUsage(batch *v1alpha1.ScoringBatch, now metav1.Time) []v1alpha1.GPUUsa
 	total := batch.Status.GPUSeconds
 	for i := range batch.Status.Stages {
 		rec := &batch.Status.Stages[i]
+		counted := ptr.Deref(rec.UsageTime, now)
 		for _, u := range rec.Usage {
 			entry.GPUs += u.GPUs
-			total += u.GPUs * max(int64(math.Ceil(now.Sub(rec.UsageTime.Time).Seconds())), 0)
+			total += u.GPUs * max(int64(math.Ceil(now.Sub(counted.Time).Seconds())), 0)
 		}
 	}
 	if total == 0 && entry.GPUs == 0 {

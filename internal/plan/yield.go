@@ -34,7 +34,7 @@ func (r *runPlan) pairs(k int32) (ready bool, end *ending) {
 // round is the newest round of iteration k with a record.
 func (r *runPlan) round(k int32) int32 {
 	newest := int32(0)
-	if it := r.record(k); it != nil {
+	if it := r.record(k); it != nil && it.Samples != nil {
 		for i := range it.Stages {
 			newest = max(newest, ptr.Deref(it.Stages[i].Round, 0))
 		}
