@@ -4,6 +4,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// Tracking is where a batch's tracks come from.
+//
+// +kubebuilder:validation:Enum=Run;Stored
+type Tracking string
+
+// Where tracks come from.
+const (
+	// TrackingRun tracks the videos, but for those whose tracks are kept in the store.
+	TrackingRun Tracking = "Run"
+	// TrackingStored takes the tracks that are kept in the store.
+	TrackingStored Tracking = "Stored"
+)
+
 // ScoringBatchSpec names videos to track and score.
 type ScoringBatchSpec struct {
 	// runtimeRef names the AlignmentRuntime whose detector tracks and whose store holds the videos.
@@ -23,6 +36,12 @@ type ScoringBatchSpec struct {
 	// +optional
 	// +default={"minUsableFrames":20,"maxInvalidFraction":"0.9"}
 	Scoring *ScoringSpec `json:"scoring,omitempty"`
+
+	// tracking is Run, or Stored: take the tracks that are kept in the store and start no tracking pod. Scoring fails where
+	// they are missing.
+	// +optional
+	// +default="Run"
+	Tracking Tracking `json:"tracking,omitempty"`
 
 	// retries is how many failed attempts of a stage are followed by another.
 	// +optional
@@ -54,7 +73,7 @@ type ScoringBatchStatus struct {
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
 
-	// stages are Track, then Score.
+	// stages are Track, unless tracking is Stored, then Score.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

@@ -41,6 +41,19 @@ const (
 	StageTrack             StageName = "Track"
 )
 
+// StoredWork is what was found in the store in place of making it.
+//
+// +kubebuilder:validation:Enum=Samples;Tracks
+type StoredWork string
+
+// What may be found.
+const (
+	// StoredSamples means all samples of the set, but not all their tracks.
+	StoredSamples StoredWork = "Samples"
+	// StoredTracks means all samples of the set and their tracks.
+	StoredTracks StoredWork = "Tracks"
+)
+
 // StageStatus is one stage's record. Once Succeeded it never changes.
 type StageStatus struct {
 	// name of the stage.
@@ -107,6 +120,11 @@ type StageStatus struct {
 	// stuckSince is since when a pod of the stage cannot start: see spec.startupDeadlineSeconds.
 	// +optional
 	StuckSince *metav1.Time `json:"stuckSince,omitempty"`
+
+	// stored is what a sampling stage that had nothing to do found in the store: the samples, or their tracks too, so that
+	// scoring starts no tracking.
+	// +optional
+	Stored StoredWork `json:"stored,omitempty"`
 
 	// image that ran, with its digest as the nodes resolved it. It is dropped when the lineage is recorded.
 	// +optional

@@ -48,7 +48,7 @@ func (r *runPlan) overspent() string {
 	case r.status.GPUSeconds < gpuSeconds(b.GPUHours):
 		return ""
 	}
-	if slices.ContainsFunc(r.stages.waiting, gpuStage) || slices.ContainsFunc(r.stages.active, func(c *Child) bool { return gpuStage(c.Place) }) {
+	if slices.ContainsFunc(r.stages.waiting, gpuStage) || slices.ContainsFunc(r.stages.active, func(c *Child) bool { return gpuStage(c.Place) && !c.takesStored() }) {
 		return fmt.Sprintf("%s GPU-hours are spent, budget.gpuHours is %s", hours(r.status.GPUSeconds), b.GPUHours)
 	}
 	return ""

@@ -33,11 +33,7 @@ type Related struct {
 // Iteration 0's Prepare resolves the prompts and lists the samples of both the baseline and iteration 1, which
 // therefore run side by side and have no prepare stage of their own. Lineage holds up nothing but the end.
 func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.AlignmentRunStatus] {
-	b.Children = vouched(b.Children)
-	r := &runPlan{Base: b, Related: related, run: run, was: &run.Status, status: *run.Status.DeepCopy()}
-	if mend(&r.status) {
-		r.was = r.status.DeepCopy()
-	}
+	r := &runPlan{Base: b, Related: related, run: run, status: *run.Status.DeepCopy()}
 	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now}
 	if !Ended(r.status.Conditions) {
 		r.adopt()
@@ -72,9 +68,7 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 type runPlan struct {
 	Base
 	Related
-	run *v1alpha1.AlignmentRun
-	// was is the status as it is recorded, or mended.
-	was    *v1alpha1.AlignmentRunStatus
+	run    *v1alpha1.AlignmentRun
 	status v1alpha1.AlignmentRunStatus
 	cond   conditions
 	stages stages
@@ -180,7 +174,7 @@ func (r *runPlan) iterate() *ending {
 // concluded lets an end pass once the lineage of all that was decided is recorded and, for a good one, the best adapter
 // is tested.
 func (r *runPlan) concluded(end *ending) *ending {
-	recorded := r.status.Prompts != nil && r.lineages()
+	recorded := r.lineages()
 	if end == nil || !recorded || !end.bad && !r.test() {
 		return nil
 	}
@@ -292,10 +286,20 @@ func (r *runPlan) step(at jobs.Place, build func(jobs.Place) Object) (bool, *Chi
 	return r.stages.step(&r.iterationRecord(at.Iteration).Stages, at, build)
 }
 
-// skipStored records a sampling stage as done when the prepare stage found every sample of its set in the store.
+// skipStored records a sampling stage as done when the prepare stage found every sample of its set in the store, and whether
+// it found their tracks there too. What it does not tell of may be missing.
 func (r *runPlan) skipStored(prepared *Child, set string, sampling jobs.Place) {
-	if prepared.Outcome.Counts[set+"/missing"] == 0 {
-		r.stages.skip(&r.iterationRecord(sampling.Iteration).Stages, sampling, "all samples were in the store")
+	none := func(count string) bool {
+		n, told := prepared.Outcome.Counts[set+"/"+count]
+		return told && n == 0
+	}
+	records := &r.iterationRecord(sampling.Iteration).Stages
+	switch {
+	case !none("missing"):
+	case none("untracked"):
+		r.stages.skip(records, sampling, v1alpha1.StoredTracks, "all samples and their tracks were in the store")
+	default:
+		r.stages.skip(records, sampling, v1alpha1.StoredSamples, "all samples were in the store")
 	}
 }
 

@@ -72,22 +72,32 @@ func (r *runPlan) sampleEvaluation(p jobs.Place) Object {
 }
 
 func (r *runPlan) scoreTraining(p jobs.Place) Object {
-	return r.batch(p, promptArtifact(r.status.Prompts.Train), r.trainingIndex(p))
+	return r.batch(p, v1alpha1.StageSample, promptArtifact(r.status.Prompts.Train), r.trainingIndex(p))
 }
 
 func (r *runPlan) scoreEvaluation(p jobs.Place) Object {
-	return r.batch(p, promptArtifact(r.status.Prompts.Evaluation), r.evaluationIndex(p.Iteration))
+	return r.batch(p, v1alpha1.StageEvaluationSample, promptArtifact(r.status.Prompts.Evaluation), r.evaluationIndex(p.Iteration))
 }
 
-func (r *runPlan) batch(p jobs.Place, prompts, index contract.Artifact) Object {
+// batch scores the samples of a sampling stage.
+func (r *runPlan) batch(p jobs.Place, sampling v1alpha1.StageName, prompts, index contract.Artifact) Object {
 	return &v1alpha1.ScoringBatch{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ScoringBatch"},
 		ObjectMeta: jobs.Meta(r.owner(), p),
 		Spec: v1alpha1.ScoringBatchSpec{
-			RuntimeRef: r.run.Spec.RuntimeRef, Prompts: pinned(prompts), Index: pinned(index),
-			Scoring: r.run.Spec.Scoring, Retries: r.run.Spec.Retries,
+			RuntimeRef: r.run.Spec.RuntimeRef, Prompts: *reference(prompts), Index: *reference(index),
+			Scoring: r.run.Spec.Scoring, Retries: r.run.Spec.Retries, Tracking: r.tracking(p, sampling),
 		},
 	}
+}
+
+// tracking of a batch. Tracks that were in the store are taken from there, unless an attempt to do so has failed.
+func (r *runPlan) tracking(p jobs.Place, sampling v1alpha1.StageName) v1alpha1.Tracking {
+	sampled, scoring := r.stage(p.Iteration, sampling, p.Round), r.stage(p.Iteration, p.Stage, p.Round)
+	if sampled != nil && sampled.Stored == v1alpha1.StoredTracks && (scoring == nil || scoring.Failures == 0) {
+		return v1alpha1.TrackingStored
+	}
+	return v1alpha1.TrackingRun
 }
 
 // pair makes the dataset of iteration k from the scores of its rounds and, with history Cumulative, the pairs before it.
@@ -188,8 +198,8 @@ func (r *runPlan) sampling(adapter *contract.Artifact) contract.Sampling {
 func (r *runPlan) trainingSet(prompts *contract.Artifact, p jobs.Place) contract.SampleSet {
 	return contract.SampleSet{
 		Name: setTrain, Prompts: prompts, SamplesPerPrompt: r.resolved.samplesPerPrompt, Sampling: r.sampling(r.policy(p.Iteration)),
-		KeepLatents: true,
-		Seeds:       contract.SeedRule{Seed: r.resolved.seed, Iteration: int(p.Iteration), Round: int(p.Round)},
+		KeepLatents: true, Detector: detector(r.status.Runtime),
+		Seeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(p.Iteration), Round: int(p.Round)},
 	}
 }
 
@@ -197,7 +207,7 @@ func (r *runPlan) trainingSet(prompts *contract.Artifact, p jobs.Place) contract
 func (r *runPlan) heldOutSet(name string, prompts, adapter *contract.Artifact) contract.SampleSet {
 	return contract.SampleSet{
 		Name: name, Prompts: prompts, SamplesPerPrompt: r.resolved.evaluationSamples, Sampling: r.sampling(adapter),
-		Seeds: contract.SeedRule{Seed: r.resolved.evaluationSeed},
+		Seeds: contract.SeedRule{Seed: r.resolved.evaluationSeed}, Detector: detector(r.status.Runtime),
 	}
 }
 

@@ -31,6 +31,23 @@ func TestLoop(t *testing.T) {
 			s.Stopping, s.Iterations = &v1alpha1.StoppingSpec{Patience: 2}, 9
 		}},
 		{name: "samples-in-the-store", script: script{accuracy: rising.accuracy, stored: true}, edit: iterations(1)},
+		// The second of two runs that differ in pairing alone.
+		{name: "samples-and-tracks-in-the-store", script: script{accuracy: rising.accuracy, stored: true, tracked: true}, edit: iterations(1)},
+		{name: "tracks-gone-from-the-store", script: script{accuracy: rising.accuracy, stored: true, tracked: true}, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Iterations, s.Retries = 1, ptr.To(int32(0))
+		}, play: func(w *world) {
+			w.until(0, v1alpha1.StageEvaluationScore)
+			w.remark("somebody has cleaned the store")
+			w.fail(v1alpha1.StageEvaluationScore, "StageFailed", true)
+			w.settle()
+		}},
+		{name: "tracks-found-and-the-run-suspended", script: script{accuracy: rising.accuracy, stored: true, tracked: true}, edit: iterations(1), play: func(w *world) {
+			w.until(1, v1alpha1.StageScore)
+			w.run.Spec.Suspend = ptr.To(true)
+			w.step()
+			w.run.Spec.Suspend = nil
+			w.settle()
+		}},
 		{name: "stage-fails-for-good", script: rising, play: func(w *world) {
 			w.until(1, v1alpha1.StageTrain)
 			for range 3 {

@@ -50,13 +50,9 @@ func runName(parent *Parent) string {
 	return parent.Name
 }
 
-// ScoringBatch plans Track -> Score.
+// ScoringBatch plans Track -> Score, or Score alone of tracks that are in the store.
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
-	(&mender{}).stages(&status.Stages)
-	if status.Progress != nil && status.Progress.Iteration == nil {
-		status.Progress = nil
-	}
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
 	for i := range b.Children {
 		if c := &b.Children[i]; c.Place.Stage == v1alpha1.StageTrack || c.Place.Stage == v1alpha1.StageScore {
@@ -86,7 +82,12 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 
 	p := &batchPlan{b, batch, parent, &status}
 	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent)}
-	tracked, _ := s.step(&status.Stages, jobs.Place{Stage: v1alpha1.StageTrack}, p.track)
+	tracked := p.stored()
+	if tracked {
+		s.hopeless = contract.ExitBadInput.Class() // no other attempt finds more tracks
+	} else {
+		tracked, _ = s.step(&status.Stages, jobs.Place{Stage: v1alpha1.StageTrack}, p.track)
+	}
 	if tracked {
 		if _, child := s.step(&status.Stages, jobs.Place{Stage: v1alpha1.StageScore}, p.score); child != nil {
 			status.Summary = scoreSummary(child.Outcome)
@@ -115,13 +116,20 @@ type batchPlan struct {
 	status *v1alpha1.ScoringBatchStatus
 }
 
+// stored says that the tracks are in the store.
+func (p *batchPlan) stored() bool { return p.batch.Spec.Tracking == v1alpha1.TrackingStored }
+
 func (p *batchPlan) track(place jobs.Place) Object {
-	d := p.status.Runtime.Spec.Detector
 	return p.job(place, contract.Spec{Stage: contract.Track, Track: &contract.TrackSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
-		Detector:      contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision},
-		RequireVideos: p.parent != nil,
+		Detector: *detector(p.status.Runtime), RequireVideos: p.parent != nil,
 	}})
+}
+
+// detector of a runtime, as stages name it.
+func detector(runtime *v1alpha1.RuntimeSnapshot) *contract.Detector {
+	d := runtime.Spec.Detector
+	return &contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision}
 }
 
 func (p *batchPlan) score(place jobs.Place) Object {
@@ -130,6 +138,10 @@ func (p *batchPlan) score(place jobs.Place) Object {
 	spec := &contract.ScoreSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
 		MinUsableFrames: int(scoring.MinUsableFrames), MaxInvalidFraction: string(scoring.MaxInvalidFraction),
+	}
+	if p.stored() {
+		spec.Detector = detector(p.status.Runtime)
+		return p.job(place, contract.Spec{Stage: contract.Score, Score: spec})
 	}
 	for shard := 0; ; shard++ {
 		manifest := output(tracks, "manifest/"+strconv.Itoa(shard))

@@ -83,6 +83,17 @@ func TestBatch(t *testing.T) {
 			y.succeed(v1alpha1.StageTrack, tracked)
 			y.fail(v1alpha1.StageScore, "BadSpec", true)
 		}},
+		{"stored-tracks", func(y *batchYard) {
+			y.batch.Spec.Tracking = v1alpha1.TrackingStored
+			y.step()
+			y.fail(v1alpha1.StageScore, "Storage", false)
+			y.succeed(v1alpha1.StageScore, scored)
+		}},
+		{"stored-tracks-are-missing", func(y *batchYard) {
+			y.batch.Spec.Tracking = v1alpha1.TrackingStored
+			y.step()
+			y.fail(v1alpha1.StageScore, "BadInput", false)
+		}},
 		{"deleted-job-is-no-failure", func(y *batchYard) {
 			y.step()
 			y.remove(v1alpha1.StageTrack)
@@ -153,6 +164,21 @@ func TestBatchScoresWhatItTracked(t *testing.T) {
 	spec := specOf(t, y.active(v1alpha1.StageScore))
 	if diff := cmp.Diff(&contract.ScoreSpec{
 		Prompts: file("my/prompts.jsonl"), Index: contract.Artifact{Key: "my/index.jsonl"}, Tracks: want, MinUsableFrames: 20, MaxInvalidFraction: "0.9",
+	}, spec.Score); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// With stored tracks the score stage gets the detector whose they are, and no shards.
+func TestBatchScoresStoredTracks(t *testing.T) {
+	y := newBatchYard(t)
+	y.batch.Spec.Tracking = v1alpha1.TrackingStored
+	y.step()
+	spec := specOf(t, y.active(v1alpha1.StageScore))
+	d := y.runtime.Spec.Detector
+	if diff := cmp.Diff(&contract.ScoreSpec{
+		Prompts: file("my/prompts.jsonl"), Index: contract.Artifact{Key: "my/index.jsonl"}, MinUsableFrames: 20, MaxInvalidFraction: "0.9",
+		Detector: &contract.Detector{Name: d.Name, Digest: string(d.Digest), Revision: d.Revision},
 	}, spec.Score); diff != "" {
 		t.Error(diff)
 	}

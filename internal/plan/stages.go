@@ -21,6 +21,8 @@ type stages struct {
 	children []Child
 	// startup is how long a pod may be unable to start; 0 is for ever.
 	startup time.Duration
+	// hopeless is a class of failure that another attempt would meet again, beside those that are Final; empty for none.
+	hopeless string
 	// held says that results are recorded but nothing is started.
 	held bool
 
@@ -114,7 +116,8 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 	rec.Message = clip(fmt.Sprintf("%s: %s", child.Outcome.Class, child.Outcome.Message), maxStageMessage)
 	if !child.Outcome.Disrupted {
 		rec.Failures++
-		if child.Outcome.Final || rec.Failures > s.retries {
+		final := child.Outcome.Final || s.hopeless != "" && child.Outcome.Class == s.hopeless
+		if (final || rec.Failures > s.retries) && !child.takesStored() {
 			rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
 			s.fail(rec, at.Iteration, child)
 			return
@@ -160,11 +163,12 @@ func (s *stages) fail(rec *v1alpha1.StageStatus, iteration int32, child *Child) 
 	}
 }
 
-// skip records a stage that has nothing to do.
-func (s *stages) skip(records *[]v1alpha1.StageStatus, at jobs.Place, why string) {
+// skip records a stage that has nothing to do, as what it makes was in the store.
+func (s *stages) skip(records *[]v1alpha1.StageStatus, at jobs.Place, stored v1alpha1.StoredWork, why string) {
 	if stageRecord(*records, at.Stage, at.Round) == nil {
 		*records = append(*records, v1alpha1.StageStatus{
-			Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageSucceeded, Attempt: ptr.To(int32(0)), Message: why, StartTime: &s.now, CompletionTime: &s.now,
+			Name: at.Stage, Round: ptr.To(at.Round), State: v1alpha1.StageSucceeded, Attempt: ptr.To(int32(0)),
+			Stored: stored, Message: why, StartTime: &s.now, CompletionTime: &s.now,
 		})
 	}
 }

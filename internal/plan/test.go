@@ -40,7 +40,7 @@ func (r *runPlan) sampleTest(p jobs.Place) Object {
 }
 
 func (r *runPlan) scoreTest(p jobs.Place) Object {
-	return r.batch(p, promptArtifact(*r.status.Prompts.Test), r.testIndex(p.Iteration))
+	return r.batch(p, v1alpha1.StageTestSample, promptArtifact(*r.status.Prompts.Test), r.testIndex(p.Iteration))
 }
 
 func (r *runPlan) testIndex(k int32) contract.Artifact {

@@ -26,6 +26,8 @@ type script struct {
 	guard map[int32]string
 	// stored says that iteration 0's prepare finds every sample in the store.
 	stored bool
+	// tracked says that it finds the tracks of all that is stored, too.
+	tracked bool
 }
 
 var rising = script{accuracy: []string{"0.35", "0.65", "0.8", "0.9"}}
@@ -47,9 +49,12 @@ func (w *world) succeed(c *Child) {
 	case v1alpha1.StagePrepare, v1alpha1.StageEvaluationPrepare, v1alpha1.StageTestPrepare:
 		for _, set := range []string{setTrain, setEvaluation, setTest} {
 			o.Outputs["prompts/"+set], o.Outputs["index/"+set] = file("prompts-"+set), file("index-"+set)
-			o.Counts[set+"/prompts"], o.Counts[set+"/missing"] = 30, 150
+			o.Counts[set+"/prompts"], o.Counts[set+"/missing"], o.Counts[set+"/untracked"] = 30, 150, 150
 			if w.stored && k == 0 {
 				o.Counts[set+"/missing"] = 0
+			}
+			if w.tracked && k == 0 {
+				o.Counts[set+"/untracked"] = 0
 			}
 		}
 	case v1alpha1.StageScore:

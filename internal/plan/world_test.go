@@ -123,7 +123,7 @@ func (w *world) seen(c *Child) Child {
 
 // holdsGPU says that a pod of the child holds the one GPU that it has.
 func (w *world) holdsGPU(c *Child) bool {
-	return gpuStage(c.Place) && !c.Outcome.Queued && (c.Outcome.State == jobs.Active || c.Outcome.Endless)
+	return gpuStage(c.Place) && !c.takesStored() && !c.Outcome.Queued && (c.Outcome.State == jobs.Active || c.Outcome.Endless)
 }
 
 // pass lets time go by.
@@ -151,8 +151,13 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 	w.tell(before, next.Status)
 	for _, o := range next.Create {
 		p := placeOf(o)
-		w.log("create %s", placed(p))
-		w.children = append(w.children, &Child{Object: o, Place: p})
+		child := &Child{Object: o, Place: p}
+		if child.takesStored() {
+			w.log("create %s, of the tracks in the store", placed(p))
+		} else {
+			w.log("create %s", placed(p))
+		}
+		w.children = append(w.children, child)
 	}
 	for _, o := range next.Delete {
 		if o == Object(w.run) {
