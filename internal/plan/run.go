@@ -33,7 +33,11 @@ type Related struct {
 // Iteration 0's Prepare resolves the prompts and lists the samples of both the baseline and iteration 1, which
 // therefore run side by side and have no prepare stage of their own. Lineage holds up nothing but the end.
 func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.AlignmentRunStatus] {
-	r := &runPlan{Base: b, Related: related, run: run, status: *run.Status.DeepCopy()}
+	b.Children = vouched(b.Children)
+	r := &runPlan{Base: b, Related: related, run: run, was: &run.Status, status: *run.Status.DeepCopy()}
+	if mend(&r.status) {
+		r.was = r.status.DeepCopy()
+	}
 	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now}
 	if !Ended(r.status.Conditions) {
 		r.adopt()
@@ -68,7 +72,9 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 type runPlan struct {
 	Base
 	Related
-	run    *v1alpha1.AlignmentRun
+	run *v1alpha1.AlignmentRun
+	// was is the status as it is recorded, or mended.
+	was    *v1alpha1.AlignmentRunStatus
 	status v1alpha1.AlignmentRunStatus
 	cond   conditions
 	stages stages
@@ -174,7 +180,7 @@ func (r *runPlan) iterate() *ending {
 // concluded lets an end pass once the lineage of all that was decided is recorded and, for a good one, the best adapter
 // is tested.
 func (r *runPlan) concluded(end *ending) *ending {
-	recorded := r.lineages()
+	recorded := r.status.Prompts != nil && r.lineages()
 	if end == nil || !recorded || !end.bad && !r.test() {
 		return nil
 	}

@@ -85,7 +85,7 @@ func (r *runPlan) batch(p jobs.Place, sampling v1alpha1.StageName, prompts, inde
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ScoringBatch"},
 		ObjectMeta: jobs.Meta(r.owner(), p),
 		Spec: v1alpha1.ScoringBatchSpec{
-			RuntimeRef: r.run.Spec.RuntimeRef, Prompts: *reference(prompts), Index: *reference(index),
+			RuntimeRef: r.run.Spec.RuntimeRef, Prompts: pinned(prompts), Index: pinned(index),
 			Scoring: r.run.Spec.Scoring, Retries: r.run.Spec.Retries, Tracking: r.tracking(p, sampling),
 		},
 	}

@@ -53,6 +53,10 @@ func runName(parent *Parent) string {
 // ScoringBatch plans Track -> Score, or Score alone of tracks that are in the store.
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
+	(&mender{}).stages(&status.Stages)
+	if status.Progress != nil && status.Progress.Iteration == nil {
+		status.Progress = nil
+	}
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
 	for i := range b.Children {
 		if c := &b.Children[i]; c.Place.Stage == v1alpha1.StageTrack || c.Place.Stage == v1alpha1.StageScore {
