@@ -130,7 +130,7 @@ func sound(t *testing.T, seed uint64, what string, plan func()) {
 // on from what it makes of it: reliability.md, item 13.
 func TestHostileRuns(t *testing.T) {
 	states := stolen(t)
-	for seed := range uint64(2500) {
+	for seed := range uint64(1200) {
 		hostileRun(t, states, seed)
 	}
 }
@@ -163,7 +163,7 @@ func hostileRun(t *testing.T, states []*world, seed uint64) {
 	for i := range w.related.Approvals {
 		v.spoil(reflect.ValueOf(&w.related.Approvals[i].Spec).Elem())
 	}
-	for range 12 {
+	for range 8 {
 		var next Next[v1alpha1.AlignmentRunStatus]
 		sound(t, seed, "a run", func() { next = Run(w.base(), w.run, w.related) })
 		w.run.Status = next.Status
@@ -194,7 +194,7 @@ func hostileRun(t *testing.T, states []*world, seed uint64) {
 
 // TestHostileBatchesAndDatasets does the same to the other kinds.
 func TestHostileBatchesAndDatasets(t *testing.T) {
-	for seed := range uint64(2000) {
+	for seed := range uint64(1000) {
 		v := vandal{rand.New(rand.NewPCG(seed, 7)), []float64{0.01, 0.1, 0.3}[seed%3]}
 		b := newBatchYard(t)
 		b.step()
