@@ -215,8 +215,8 @@ func goodWord(spec contract.Spec, shard int) string {
 	switch spec.Stage {
 	case contract.Prepare:
 		t.Counts = map[string]int64{
-			"train/prompts": 30, "train/total": 150, "train/missing": 150,
-			"evaluation/prompts": 30, "evaluation/total": 600, "evaluation/missing": 600,
+			"train/prompts": 30, "train/total": 150, "train/missing": 150, "train/untracked": 150,
+			"evaluation/prompts": 30, "evaluation/total": 600, "evaluation/missing": 600, "evaluation/untracked": 600,
 		}
 	case contract.Score:
 		t.Counts = map[string]int64{"total": 150, "scored": 140, "invalid": 10, "missing": 0}

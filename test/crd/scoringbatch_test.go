@@ -11,6 +11,7 @@ func TestScoringBatch(t *testing.T) {
 	testValues(t, batch, "spec.index.key", keys, noKeys)
 	testValues(t, batch, "spec.index.digest", digests, noDigests)
 	testValues(t, batch, "spec.scoring.maxInvalidFraction", fractions, noFractions)
+	testValues(t, batch, "spec.tracking", []any{"Run", "Stored"}, append(noChoices, "stored", "Never"))
 	testBounds(t, batch, []bound{{"spec.scoring.minUsableFrames", 3, 10_000}, {"spec.retries", 0, 10}})
 	testRequired(t, batch, "spec", "spec.runtimeRef", "spec.runtimeRef.name", "spec.prompts", "spec.prompts.key", "spec.index", "spec.index.key")
 	create(t, batch, []creation{

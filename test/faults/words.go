@@ -50,7 +50,7 @@ var numbers = map[contract.Stage]func(*contract.Spec) (counts, metrics){
 		}
 		for _, set := range s.Prepare.Sets {
 			n := int64(prompts * set.SamplesPerPrompt)
-			c[set.Name+"/total"], c[set.Name+"/missing"] = n, n
+			c[set.Name+"/total"], c[set.Name+"/missing"], c[set.Name+"/untracked"] = n, n, n
 		}
 		return c, nil
 	},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/spatialalign/operator/internal/jsonl"
 	"github.com/spatialalign/operator/internal/prompts"
 	"github.com/spatialalign/operator/internal/stage"
+	operator "github.com/spatialalign/operator/internal/stages"
 	"github.com/spatialalign/operator/worker/synthetic/stages"
 )
 
@@ -154,8 +156,10 @@ func (w *world) run(spec *contract.Spec, c call) contract.Termination {
 		stage.EnvProgressAddress: "127.0.0.1:0",
 	}
 	var log bytes.Buffer
+	all := operator.All()
+	maps.Copy(all, stages.All(stages.Pacer{Pause: c.pace}))
 	code := stage.Run(c.ctx, []string{string(spec.Stage), contract.FlagSpec, file, contract.FlagSpecDigest, digest},
-		stages.All(stages.Pacer{Pause: c.pace}), stage.Deps{Getenv: func(k string) string { return env[k] },
+		all, stage.Deps{Getenv: func(k string) string { return env[k] },
 			Stdout: io.Discard, Stderr: &log, TerminationPath: last, Now: time.Now, Version: "test"})
 	var termination contract.Termination
 	if data, err := os.ReadFile(last); err != nil || json.Unmarshal(data, &termination) != nil {
