@@ -83,7 +83,9 @@ func (f fate) strike() {
 			f.run.Spec.Budget.GPUHours = []v1alpha1.Decimal{"0.01", "0.5", "99999"}[f.IntN(3)]
 		}
 	case 2:
-		f.gone()
+		if !f.forgotten { // what was used is recorded
+			f.gone()
+		}
 	case 3:
 		f.pass(int64(f.IntN(300))) // the operator is away
 	case 4:

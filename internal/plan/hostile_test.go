@@ -201,7 +201,9 @@ func TestHostileBatchesAndDatasets(t *testing.T) {
 		b.active(v1alpha1.StageTrack).Outcome.Usage = []jobs.PodUsage{{Pod: "p", GPUs: 1, GPUSeconds: 9, Open: true}}
 		b.step()
 		if v.IntN(2) == 0 {
-			b.succeed(v1alpha1.StageTrack, tracked)
+			done := tracked
+			done.Usage = b.active(v1alpha1.StageTrack).Outcome.Usage
+			b.succeed(v1alpha1.StageTrack, done)
 		}
 		v.spoil(reflect.ValueOf(b.status).Elem())
 		d := newDatasetYard(t)

@@ -85,7 +85,7 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 	add("adapter", it.Adapter)
 	add("evaluation", it.Evaluation.Scores)
 	add("verdict", it.Comparison.Verdict)
-	if compared := r.record(*it.Comparison.Iteration); compared != nil {
+	if compared := r.record(*it.Comparison.Iteration); compared != nil && compared.Evaluation != nil {
 		add("best", compared.Evaluation.Scores)
 	}
 	for role, a := range map[string]*contract.Artifact{"startAdapter": r.start(k), "referenceAdapter": r.referenceAdapter(k)} {

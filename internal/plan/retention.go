@@ -25,7 +25,7 @@ func (r *runPlan) trim(k int32) {
 			wanted[*it.Comparison.Iteration], wanted[*it.Iteration-1] = true, true
 		}
 		if *it.Iteration <= k {
-			r.trimStages(it)
+			trimStages(it)
 			if it.Lineage != nil && *it.Iteration <= k-keptStages && !slices.ContainsFunc(it.Stages, open) {
 				it.Stages = nil
 			}
@@ -36,19 +36,16 @@ func (r *runPlan) trim(k int32) {
 	})
 }
 
-// trimStages drops what nobody reads of the stages of an iteration that is over.
-func (r *runPlan) trimStages(it *v1alpha1.IterationStatus) {
+// trimStages drops what nobody reads of the stages and rounds of an iteration that is over.
+func trimStages(it *v1alpha1.IterationStatus) {
 	for i := range it.Stages {
-		rec := &it.Stages[i]
-		rec.Outputs = nil
-		if !open(*rec) {
-			if rec.Usage = forget(rec.Usage, seenUsage(rec, *it.Iteration, r.Children, r.Now)); len(rec.Usage) == 0 {
-				rec.Usage, rec.UsageTime = nil, nil
-			}
-		}
+		it.Stages[i].Outputs = nil
 		if it.Lineage != nil {
-			rec.Image = ""
+			it.Stages[i].Image = ""
 		}
+	}
+	for i := range it.Resampled {
+		it.Resampled[i].Samples.Accuracy, it.Resampled[i].Samples.Guards = nil, nil
 	}
 }
 

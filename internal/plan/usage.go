@@ -30,7 +30,14 @@ func (r *runPlan) account() {
 func charge(records []v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) int64 {
 	var total int64
 	for i := range records {
-		total += chargeStage(&records[i], seenUsage(&records[i], iteration, children, now), now)
+		rec := &records[i]
+		seen := seenUsage(rec, iteration, children, now)
+		total += chargeStage(rec, seen, now)
+		if !open(*rec) {
+			if rec.Usage = forget(rec.Usage, seen); len(rec.Usage) == 0 {
+				rec.Usage, rec.UsageTime = nil, nil
+			}
+		}
 	}
 	return total
 }

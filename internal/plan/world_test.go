@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,8 @@ type world struct {
 	forgotten bool
 	// lingers says whether the pods of a deleted child take their time; nil for those of Endless children alone.
 	lingers func() bool
+	// pods of each Job that holds a GPU: the first of them, and such that no longer do. 0 is one.
+	pods int
 	// deleted says that the run has been deleted.
 	deleted bool
 }
@@ -117,6 +120,9 @@ func (w *world) seen(c *Child) Child {
 		seen.Outcome = jobs.Outcome{State: jobs.Succeeded}
 	case w.used[name] > 0:
 		seen.Outcome.Usage = []jobs.PodUsage{{Pod: name + "-0", GPUs: 1, GPUSeconds: w.used[name], Open: open > 0}}
+		for i := 1; i < w.pods; i++ {
+			seen.Outcome.Usage = append(seen.Outcome.Usage, jobs.PodUsage{Pod: fmt.Sprintf("%s-%d-abcde", name, i), GPUs: 1})
+		}
 	}
 	return seen
 }
