@@ -31,8 +31,12 @@ func SampleKey(s Sampling, prompt string, seed uint64) string {
 	if s.Adapter != nil {
 		adapter = s.Adapter.Digest
 	}
-	return hash("sample", s.Model.Digest, s.NumericsRevision, adapter, fmt.Sprint(s.Steps), s.GuidanceScale, s.NegativePrompt,
-		fmt.Sprint(s.Frames), fmt.Sprint(s.Width), fmt.Sprint(s.Height), prompt, fmt.Sprint(seed))
+	parts := []string{"sample", s.Model.Digest, s.NumericsRevision, adapter, fmt.Sprint(s.Steps)}
+	if s.GuidanceScale != "" || s.NegativePrompt != "" || s.Frames != 0 || s.Width != 0 || s.Height != 0 {
+		// Only where one is set, so that no sample stored before they existed is made again.
+		parts = append(parts, s.GuidanceScale, s.NegativePrompt, fmt.Sprint(s.Frames), fmt.Sprint(s.Width), fmt.Sprint(s.Height))
+	}
+	return hash(append(parts, prompt, fmt.Sprint(seed))...)
 }
 
 // TrackKey addresses the tracks of a video by its digest, the detector and what it looks for.
