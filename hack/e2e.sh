@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
   echo "e2e: the local cluster needs Linux and root; with the operator on a cluster of your" >&2
-  echo "     own, run KUBECONFIG=... go test -tags e2e ./test/e2e/... instead" >&2
+  echo "     own, run KUBECONFIG=... go test -tags e2e -skip /interrupted ./test/e2e/... instead" >&2
   exit 77
 fi
 
@@ -19,4 +19,9 @@ if ! running; then
   trap 'exit 143' TERM
 fi
 make cluster-up deploy
-hack/gotest.sh e2e -tags e2e -count=1 -timeout 30m
+export E2E_REPORT=$PWD/.local/test/e2e.txt
+rm -f "$E2E_REPORT"
+status=0
+hack/gotest.sh e2e -tags e2e -count=1 -timeout 30m || status=$?
+if [ -f "$E2E_REPORT" ]; then cat "$E2E_REPORT"; fi # what was interrupted, and what came of it
+exit "$status"

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,6 +63,19 @@ func (c cluster) namespace(name string) string {
 		}
 	})
 	return name
+}
+
+// create makes an object for the time of the test.
+func (c cluster) create(o client.Object) {
+	c.Helper()
+	if err := c.Create(c.Context(), o); err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() {
+		if err := client.IgnoreNotFound(c.Delete(context.Background(), o)); err != nil {
+			c.Errorf("delete %s: %v", o.GetName(), err)
+		}
+	})
 }
 
 // apply creates the objects of a YAML stream.
@@ -110,6 +125,26 @@ func (c cluster) ended(namespace, name string, timeout time.Duration) *v1alpha1.
 		return run.Status.Phase == v1alpha1.PhaseSucceeded || run.Status.Phase == v1alpha1.PhaseFailed
 	})
 	return run
+}
+
+// succeeded waits until an AlignmentRun has ended, which must be well, and returns it.
+func (c cluster) succeeded(namespace, name string, timeout time.Duration) *v1alpha1.AlignmentRun {
+	c.Helper()
+	run := c.ended(namespace, name, timeout)
+	if run.Status.Phase != v1alpha1.PhaseSucceeded {
+		failed := condition(run, v1alpha1.ConditionFailed)
+		c.Fatalf("run %s of namespace %s ends %s, %s: %s", name, namespace, run.Status.Phase, failed.Reason, failed.Message)
+	}
+	return run
+}
+
+// suspend suspends an AlignmentRun, or resumes it.
+func (c cluster) suspend(namespace, name string, value bool) {
+	c.Helper()
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":`+strconv.FormatBool(value)+`}}`))
+	if err := c.Patch(c.Context(), c.run(namespace, name), patch); err != nil {
+		c.Fatal(err)
+	}
 }
 
 func (c cluster) eventually(timeout time.Duration, what string, ok func() bool) {

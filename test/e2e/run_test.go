@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,18 +18,21 @@ import (
 	"github.com/spatialalign/operator/api/v1alpha1"
 )
 
-// TestAlignmentRuns runs the README's manifest three times: left alone beside a suspended run and bad input, and then
-// with the operator being killed, which must change nothing.
+// TestAlignmentRuns runs the README's manifest and bad input side by side with a run that pauses, so that it can be
+// interrupted; and then that one again, interrupted, which must change nothing.
 func TestAlignmentRuns(t *testing.T) {
+	c := connect(t)
+	c.pacedRuntime()
+	ns := c.namespace("e2e-undisturbed") // its store is looked at to the end
 	var calm *v1alpha1.AlignmentRun
 	t.Run("left alone", func(t *testing.T) {
 		t.Run("first run", func(t *testing.T) {
 			t.Parallel()
-			calm = firstRun(t)
+			firstRun(t)
 		})
-		t.Run("suspended", func(t *testing.T) {
+		t.Run("paced run", func(t *testing.T) {
 			t.Parallel()
-			suspended(t)
+			calm = undisturbed(t, ns)
 		})
 		t.Run("bad input", func(t *testing.T) {
 			t.Parallel()
@@ -39,13 +40,13 @@ func TestAlignmentRuns(t *testing.T) {
 		})
 	})
 	if calm != nil {
-		t.Run("operator killed", func(t *testing.T) { operatorKilled(t, calm) })
+		t.Run("interrupted", func(t *testing.T) { interrupted(t, calm) })
 	}
 }
 
 // firstRun applies the README's manifest: the model gets better, the report shows it, and scoring the same videos
 // alone gives the same numbers.
-func firstRun(t *testing.T) *v1alpha1.AlignmentRun {
+func firstRun(t *testing.T) {
 	c := connect(t)
 	ns := c.namespace("e2e-first")
 	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
@@ -86,7 +87,6 @@ func firstRun(t *testing.T) *v1alpha1.AlignmentRun {
 		}
 	})
 	t.Run("a ScoringBatch and a PreferenceDataset alone", func(t *testing.T) { alone(connect(t), ns, run) })
-	return run
 }
 
 // alone scores and pairs iteration 1's videos again, outside of the run.
@@ -119,76 +119,6 @@ func alone(c cluster, ns string, run *v1alpha1.AlignmentRun) {
 	}
 	if diff := cmp.Diff(run.Status.Iterations[1].Pairs.Artifact.Digest, dataset.Status.Summary.Artifact.Digest); diff != "" {
 		c.Errorf("pairs alone differ from the run's: %s", diff)
-	}
-}
-
-// operatorKilled kills the operator's pod at ten random moments of a run, whose outcome must be that of the run left alone.
-func operatorKilled(t *testing.T, calm *v1alpha1.AlignmentRun) {
-	c := connect(t)
-	ns := c.namespace("e2e-killed")
-	length := calm.Status.CompletionTime.Sub(calm.Status.StartTime.Time)
-	c.apply(c.file("../../config/samples/first-run.yaml"), ns)
-	kills := 0
-	for range 10 {
-		moment := time.After(time.Duration(rand.Int64N(int64(length * 3 / 20))))
-		select {
-		case <-moment:
-		case <-t.Context().Done():
-			t.Fatal("interrupted")
-		}
-		if c.run(ns, "first-run").Status.Phase == v1alpha1.PhaseSucceeded {
-			break
-		}
-		if err := c.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("spatialalign-system"), client.GracePeriodSeconds(0)); err != nil {
-			t.Fatal(err)
-		}
-		kills++
-	}
-	if kills < 5 {
-		t.Errorf("the run ended after %d kills: it was not disturbed enough", kills)
-	}
-	t.Logf("killed the operator %d times within about %s", kills, length)
-	run := c.ended(ns, "first-run", 15*time.Minute)
-	if diff := cmp.Diff(result(calm), result(run)); diff != "" {
-		t.Errorf("the outcome differs (-left alone +killed):\n%s", diff)
-	}
-}
-
-// suspended suspends a run in the middle: its pods go, and resuming ends as if nothing had been.
-func suspended(t *testing.T) {
-	c := connect(t)
-	ns := c.namespace("e2e-suspend")
-	c.apply(strings.Replace(c.file("../../config/samples/first-run.yaml"), "iterations: 3", "iterations: 1", 1), ns)
-	c.eventually(3*time.Minute, "the first samples are being made", func() bool {
-		var sampling batchv1.JobList
-		err := c.List(t.Context(), &sampling, client.InNamespace(ns), client.MatchingLabels{v1alpha1.LabelStage: string(v1alpha1.StageSample)})
-		return err == nil && len(sampling.Items) > 0
-	})
-	c.suspend(ns, true)
-	c.eventually(time.Minute, "no pod runs", func() bool {
-		var pods corev1.PodList
-		if err := c.List(t.Context(), &pods, client.InNamespace(ns)); err != nil {
-			return false
-		}
-		for i := range pods.Items {
-			if phase := pods.Items[i].Status.Phase; phase == corev1.PodRunning || phase == corev1.PodPending {
-				return false
-			}
-		}
-		return c.run(ns, "first-run").Status.Phase == v1alpha1.PhaseSuspended
-	})
-	c.suspend(ns, false)
-	run := c.ended(ns, "first-run", 5*time.Minute)
-	if run.Status.Phase != v1alpha1.PhaseSucceeded {
-		t.Errorf("the resumed run ends %s: %s", run.Status.Phase, condition(run, v1alpha1.ConditionFailed).Message)
-	}
-}
-
-func (c cluster) suspend(ns string, value bool) {
-	c.Helper()
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+strconv.FormatBool(value)+`}}`))
-	if err := c.Patch(c.Context(), c.run(ns, "first-run"), patch); err != nil {
-		c.Fatal(err)
 	}
 }
 
