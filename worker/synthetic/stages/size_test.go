@@ -115,10 +115,10 @@ func TestSamplesAndTrainingsNeverChange(t *testing.T) {
 	end := w.run(w.trainSpec(), call{})
 	sample := w.sidecar(w.index(w.sampling())[0])
 	for what, c := range map[string]struct{ got, want string }{
-		"video":   {sample.Video.Digest, "sha256:3678d08181643d6e4d735d4698210bb9d15449bfebb2950dc58885ab20824177"},
-		"latent":  {sample.Latent.Digest, "sha256:6a02b5bcd2186a4afb384703ecd389c72d8ab55b2613dbd5347c1cdaa8511b3e"},
-		"adapter": {end.Outputs["adapter"].Digest, "sha256:43f99ede70fa2a16fa7f2f58bc53cfc7cf36608b339ec785f2255fe7c8170e9c"},
-		"metrics": {end.Outputs["metrics"].Digest, "sha256:79f4080f461941b5cd80a627270955358a367a8015342c42e68b93ed33c3c194"},
+		"video":   {sample.Video.Digest, "sha256:0109ada80fd6287593b02faff1aac7999a7ac408eff76b931dc15623524fa0f1"},
+		"latent":  {sample.Latent.Digest, "sha256:8c20e42cc2d807914d46aa46cddcc5db35e203797490a8ba2a5d5cf6020b1af1"},
+		"adapter": {end.Outputs["adapter"].Digest, "sha256:d5be1c593ae50ce9be4d2e6a4342e27222eb9853e118c1bfef3461b417536d7e"},
+		"metrics": {end.Outputs["metrics"].Digest, "sha256:47a99b768927b4c4c2cd8b7f46aea7d834b452e54620f3c111cd69d67fa54212"},
 	} {
 		switch {
 		case c.got == c.want:
