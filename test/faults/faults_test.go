@@ -4,11 +4,13 @@ package faults
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -69,6 +71,7 @@ func withCluster(run func() int) (code int, err error) {
 	var stop func() error
 	shared, stop, err = startCluster(context.Background(), logs)
 	stopOnce := sync.OnceValue(stop)
+	processes.add(func() { _ = stopOnce() })
 	defer func() {
 		if stopErr := stopOnce(); err == nil {
 			err = stopErr
@@ -77,11 +80,15 @@ func withCluster(run func() int) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	// Nothing is left running after an interruption or a timeout either, which end this process at once.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if timeout, err := time.ParseDuration(flag.Lookup("test.timeout").Value.String()); err == nil && timeout > time.Minute {
+		time.AfterFunc(timeout-30*time.Second, func() { signals <- syscall.SIGTERM })
+	}
 	go func() {
-		<-signals
-		_ = stopOnce()
+		fmt.Fprintln(os.Stderr, "faults: stopped by", <-signals)
+		processes.end()
 		os.Exit(130)
 	}()
 	code = run()
@@ -90,6 +97,29 @@ func withCluster(run func() int) (code int, err error) {
 		return 1, err
 	}
 	return code, nil
+}
+
+// processes are all that were started: how to end them when this process is ended before its time.
+var processes endings
+
+type endings struct {
+	mu   sync.Mutex
+	ends []func()
+}
+
+func (e *endings) add(end func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ends = append(e.ends, end)
+}
+
+// end ends everything, the newest first.
+func (e *endings) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, end := range slices.Backward(e.ends) {
+		end()
+	}
 }
 
 // undisturbed is a run that nothing disturbs.

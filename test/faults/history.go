@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -88,7 +87,7 @@ func (h *history) saw(before, after client.Object) {
 		})
 	}
 	h.record(after)
-	if strings.HasPrefix(after.GetNamespace(), referenceNamespace) {
+	if after.GetNamespace() == referenceNamespace+"-1" {
 		h.keep(after)
 	}
 	if before != nil {

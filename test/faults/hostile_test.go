@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ import (
 // afterwards. It has an API server of its own here, without other controllers: the test plays what they would do.
 func TestHostileObjects(t *testing.T) {
 	t.Parallel()
-	const specs, statuses, children, workers = 4000, 4000, 2000, 4
+	const specs, statuses, children, workers = 5000, 2000, 3000, 4
 	references[1](t) // whose statuses are spoilt
 	e := newEnemies(t)
 	o := e.operate(t, "hostile", []string{e.namespace}, "--progress-interval=1s")
@@ -41,9 +42,14 @@ func TestHostileObjects(t *testing.T) {
 	for worker := range workers {
 		group.Go(func() error {
 			a := &attack{enemies: e, hostility: hostility{rand.New(rand.NewPCG(13, uint64(worker)))}, name: fmt.Sprintf("w%d", worker)}
-			for i := range (specs + statuses) / workers {
-				a.object(t.Context(), i, i%2 == 0)
+			for i := range specs / workers {
+				a.spec(t.Context(), i)
 			}
+			a.bury(t.Context())
+			for i := range statuses / workers {
+				a.status(t.Context(), i)
+			}
+			a.bury(t.Context())
 			for i := range children / workers / perJob {
 				if err := a.job(t.Context(), i); err != nil {
 					return err
@@ -78,7 +84,9 @@ func newEnemies(t *testing.T) *enemies {
 	t.Helper()
 	environment := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true}
 	admin, err := environment.Start()
-	t.Cleanup(func() { _ = environment.Stop() })
+	stop := sync.OnceValue(environment.Stop)
+	t.Cleanup(func() { _ = stop() })
+	processes.add(func() { _ = stop() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,48 +117,83 @@ type attack struct {
 	*enemies
 	hostility
 	name string
-	// alive are accepted objects, oldest first. The operator looks at each for a while.
-	alive []client.Object
+	// alive are accepted objects, oldest first. The operator looks at each at least every second.
+	alive []*unstructured.Unstructured
 }
 
-// object makes an object with a hostile spec, or an honest one with a hostile status.
-func (a *attack) object(ctx context.Context, i int, spec bool) {
-	base := a.base(fmt.Sprintf("%s-%d", a.name, i), spec)
-	o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(base)
+// alives is how many objects of a worker live at a time. statusesEach is how many hostile statuses an object suffers,
+// one after the other: what one of them ends is not looked at again.
+const (
+	alives       = 25
+	statusesEach = 4
+)
+
+// spec makes an object with a hostile spec.
+func (a *attack) spec(ctx context.Context, i int) {
+	u := unstructuredOf(a.base(fmt.Sprintf("%s-spec-%d", a.name, i), 8))
+	part := a.schemas[u.GetKind()].Properties["spec"]
+	a.spoil(u.Object["spec"].(map[string]any), &part)
+	a.admit(ctx, u)
+}
+
+// status gives an honest object a status that another once had, spoilt.
+func (a *attack) status(ctx context.Context, i int) {
+	if i%statusesEach == 0 {
+		a.admit(ctx, unstructuredOf(a.base(fmt.Sprintf("%s-status-%d", a.name, i), 6)))
+	}
+	u := a.alive[len(a.alive)-1]
+	if i%statusesEach != 0 {
+		u = a.alive[a.IntN(len(a.alive))] // one that the operator knows
+	}
+	var status map[string]any
+	if err := json.Unmarshal(shared.history.scene(u.GetKind(), a.hostility), &status); err != nil {
+		return
+	}
+	part := a.schemas[u.GetKind()].Properties["status"]
+	a.spoil(status, &part)
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}})
 	if err != nil {
 		return
 	}
-	delete(o, "status")
-	u := &unstructured.Unstructured{Object: o}
-	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindOf(base)))
-	schema := a.schemas[u.GetKind()]
-	if spec {
-		part := schema.Properties["spec"]
-		a.spoil(o["spec"].(map[string]any), &part)
+	if err := a.Status().Patch(ctx, u.DeepCopy(), client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		a.refused.Add(1)
 	}
+}
+
+// admit creates an object, if it is admitted, and deletes an old one.
+func (a *attack) admit(ctx context.Context, u *unstructured.Unstructured) {
 	if err := a.Create(ctx, u); err != nil {
 		a.refused.Add(1)
 		return
 	}
-	if !spec {
-		a.spoilStatus(ctx, u, schema)
-	}
 	a.alive = append(a.alive, u)
-	if len(a.alive) > 60 {
+	if len(a.alive) > alives {
 		_ = a.Delete(ctx, a.alive[0])
 		a.alive = a.alive[1:]
 	}
-	if i%300 == 299 { // there is no garbage collector
-		_ = a.DeleteAllOf(ctx, &batchv1.Job{}, client.InNamespace(a.namespace), client.PropagationPolicy(metav1.DeletePropagationBackground))
-	}
 }
 
-// base is an honest object. Runtimes and approvals have no status worth spoiling.
-func (a *attack) base(name string, spec bool) client.Object {
-	kinds := 8
-	if !spec {
-		kinds = 6
+// bury deletes all objects that live.
+func (a *attack) bury(ctx context.Context) {
+	for _, u := range a.alive {
+		_ = a.Delete(ctx, u)
 	}
+	a.alive = nil
+}
+
+func unstructuredOf(o client.Object) *unstructured.Unstructured {
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		panic(err) // an object of our own API
+	}
+	delete(object, "status")
+	u := &unstructured.Unstructured{Object: object}
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindOf(o)))
+	return u
+}
+
+// base is an honest object of one of the first kinds. The last two have no status worth spoiling.
+func (a *attack) base(name string, kinds int) client.Object {
 	switch a.IntN(kinds) {
 	case 0:
 		return scoringBatch(a.namespace, name, "my/")
@@ -171,25 +214,8 @@ func (a *attack) base(name string, spec bool) client.Object {
 	}
 }
 
-// spoilStatus writes a status that some run once had, spoilt.
-func (a *attack) spoilStatus(ctx context.Context, u *unstructured.Unstructured, schema *apiextensionsv1.JSONSchemaProps) {
-	var status map[string]any
-	if err := json.Unmarshal(shared.history.scene(u.GetKind(), a.hostility), &status); err != nil {
-		return
-	}
-	part := schema.Properties["status"]
-	a.spoil(status, &part)
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}})
-	if err != nil {
-		return
-	}
-	if err := a.Status().Patch(ctx, u.DeepCopy(), client.RawPatch(types.JSONPatchType, patch)); err != nil {
-		a.refused.Add(1)
-	}
-}
-
 // perJob is how many hostile acts a Job suffers.
-const perJob = 5
+const perJob = 15
 
 // job spoils the labels and annotations of a run's first Job, gives it pods that say strange things, and ends it.
 func (a *attack) job(ctx context.Context, i int) error {
@@ -201,10 +227,11 @@ func (a *attack) job(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	for range 2 {
+	for range 4 {
 		a.pod(ctx, job)
 	}
-	for _, kind := range []string{"labels", "annotations"} {
+	for i := range perJob - 5 {
+		kind := []string{"labels", "annotations"}[i%2]
 		if err := a.Patch(ctx, job.DeepCopy(), client.RawPatch(types.MergePatchType, a.metadata(kind))); err != nil {
 			a.refused.Add(1)
 		}

@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -26,7 +27,7 @@ import (
 type meddling struct {
 	name string
 	do   func(context.Context, *cluster, *batchv1.Job, *corev1.Pod) error
-	// undo is set where the stage cannot go on by itself: then status must say so, until it is undone.
+	// undo is set where the stage may be unable to go on by itself: then status must say so, until it is undone.
 	undo func(context.Context, *cluster, *batchv1.Job) error
 }
 
@@ -39,12 +40,12 @@ var meddlings = []meddling{
 	}},
 	{name: "delete the batch or dataset, or the Job", do: func(ctx context.Context, c *cluster, job *batchv1.Job, _ *corev1.Pod) error {
 		owner := metav1.GetControllerOf(job)
-		meta := metav1.ObjectMeta{Namespace: job.Namespace, Name: owner.Name}
+		named := metav1.ObjectMeta{Namespace: job.Namespace, Name: owner.Name}
 		switch owner.Kind {
 		case "ScoringBatch":
-			return c.Delete(ctx, &v1alpha1.ScoringBatch{ObjectMeta: meta})
+			return c.Delete(ctx, &v1alpha1.ScoringBatch{ObjectMeta: named})
 		case "PreferenceDataset":
-			return c.Delete(ctx, &v1alpha1.PreferenceDataset{ObjectMeta: meta})
+			return c.Delete(ctx, &v1alpha1.PreferenceDataset{ObjectMeta: named})
 		default:
 			return c.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground))
 		}
@@ -52,7 +53,12 @@ var meddlings = []meddling{
 	{name: "strip the Job's labels", do: patchJob(`{"metadata":{"labels":null}}`)},
 	{name: "claim another attempt by the Job's label", do: patchJob(`{"metadata":{"labels":{"` + v1alpha1.LabelAttempt + `":"7"}}}`)},
 	{name: "spoil the Job's digest", do: patchJob(`{"metadata":{"annotations":{"` + v1alpha1.AnnotationSpecDigest + `":"sha256:0"}}}`)},
-	{name: "take the Job's owner away", do: patchJob(`{"metadata":{"ownerReferences":null}}`)},
+	{
+		name: "take the Job's owner away", do: patchJob(`{"metadata":{"ownerReferences":null}}`),
+		undo: func(ctx context.Context, c *cluster, job *batchv1.Job) error {
+			return client.IgnoreNotFound(deleteJob(metav1.DeletePropagationBackground)(ctx, c, job, nil))
+		},
+	},
 	{name: "give the Job a deadline that is over", do: patchJob(`{"spec":{"activeDeadlineSeconds":1}}`)},
 	{name: "strip the pod's labels", do: func(ctx context.Context, c *cluster, _ *batchv1.Job, pod *corev1.Pod) error {
 		return c.Patch(ctx, pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`)))
@@ -175,26 +181,30 @@ func (c *cluster) meddleAll(t *testing.T, m meddling, run *v1alpha1.AlignmentRun
 // is recorded.
 func (c *cluster) recovers(ctx context.Context, m meddling, run *v1alpha1.AlignmentRun, job *batchv1.Job, place jobs.Place) error {
 	since := time.Now()
-	if m.undo != nil {
-		err := eventually(ctx, time.Minute, "the run says what keeps it", func() bool {
-			return c.Get(ctx, client.ObjectKeyFromObject(run), run) == nil && saysWhy(run)
-		})
-		if err != nil {
-			return err
-		}
-		if err := m.undo(ctx, c, job); err != nil {
-			return err
-		}
-	} else {
-		defer func() { report.longest(23, "gone on after", time.Since(since)) }()
-	}
-	return eventually(ctx, time.Minute, "the stage goes on", func() bool {
+	goneOn := func() bool {
 		return c.Get(ctx, client.ObjectKeyFromObject(run), run) == nil && c.passed(run, place)
-	})
+	}
+	if m.undo == nil {
+		err := eventually(ctx, time.Minute, "the stage goes on", goneOn)
+		report.longest(23, "gone on after", time.Since(since))
+		return c.explained(ctx, run, err)
+	}
+	err := eventually(ctx, time.Minute, "the stage goes on, or the run says what keeps it", func() bool { return goneOn() || saysWhy(run) })
+	report.longest(23, "reason told after", time.Since(since))
+	if err != nil || goneOn() {
+		return c.explained(ctx, run, err)
+	}
+	if err := m.undo(ctx, c, job); err != nil {
+		return err
+	}
+	return c.explained(ctx, run, eventually(ctx, time.Minute, "the stage goes on once it is undone", goneOn))
 }
 
-// saysWhy reports whether some stage of a run, or of what it owns, has a message.
+// saysWhy reports whether a run says what keeps it: by a condition, or of one of its stages.
 func saysWhy(run *v1alpha1.AlignmentRun) bool {
+	if meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionReconciling) {
+		return true
+	}
 	for _, rec := range stagesOf(run) {
 		if rec.State == v1alpha1.StageRunning && rec.Message != "" {
 			return true

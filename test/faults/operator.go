@@ -69,6 +69,7 @@ func (c *cluster) operate(t *testing.T, name string, namespaces []string, flags 
 		t.Fatalf("start %s (make test-faults builds it): %v", binary, err)
 	}
 	go o.supervise(start)
+	processes.add(o.end)
 	t.Cleanup(func() { o.retire(t) })
 	return o
 }
@@ -123,13 +124,18 @@ func (o *operator) wrote(t *testing.T, n int) error {
 	})
 }
 
-// retire ends the operator for good, and fails the test if it ever ended or panicked of its own accord.
-func (o *operator) retire(t *testing.T) {
+// end ends the operator for good.
+func (o *operator) end() {
 	o.mu.Lock()
 	o.retired = true
 	o.mu.Unlock()
 	o.kill()
 	<-o.closed
+}
+
+// retire ends the operator for good, and fails the test if it ever ended or panicked of its own accord.
+func (o *operator) retire(t *testing.T) {
+	o.end()
 	o.proxy.server.CloseClientConnections()
 	for _, death := range o.deaths {
 		t.Errorf("the operator ended of its own accord: %s; see %s", death, o.log)
