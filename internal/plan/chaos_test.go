@@ -3,6 +3,7 @@ package plan
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,9 +84,7 @@ func (f fate) strike() {
 			f.run.Spec.Budget.GPUHours = []v1alpha1.Decimal{"0.01", "0.5", "99999"}[f.IntN(3)]
 		}
 	case 2:
-		if !f.forgotten { // what was used is recorded
-			f.gone()
-		}
+		f.children = slices.DeleteFunc(f.children, func(c *Child) bool { return c.Deleting && f.charged(c) })
 	case 3:
 		f.pass(int64(f.IntN(300))) // the operator is away
 	case 4:
@@ -122,7 +121,7 @@ func (f fate) strikeChild() {
 		c.Outcome = jobs.Outcome{Queued: true, Message: "queue team-a has not admitted it"}
 	case n == 17:
 		c.Outcome = jobs.Outcome{}
-	case f.forgotten || !f.known(c):
+	case !f.known(c):
 	case n == 18:
 		f.remove(c.Object.GetName())
 	default:
@@ -130,10 +129,22 @@ func (f fate) strikeChild() {
 	}
 }
 
-// known says that the record names the child.
+// known says that the record names the child and its GPU, if it holds one: of a pod that came and went while nobody looked,
+// nobody can tell.
 func (f fate) known(c *Child) bool {
 	rec := f.recordOf(c)
-	return rec != nil && rec.Child == c.Object.GetName()
+	return rec != nil && rec.Child == c.Object.GetName() && f.charged(c)
+}
+
+// charged says that what the child used is charged, or will be when it is gone.
+func (f fate) charged(c *Child) bool {
+	if !f.holdsGPU(c) || f.used[c.Object.GetName()] == 0 {
+		return true
+	}
+	rec := f.recordOf(c)
+	return rec != nil && slices.ContainsFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool {
+		return u.GPUs > 0 && strings.HasPrefix(u.Name, c.Object.GetName())
+	})
 }
 
 func (f fate) failures(c *Child) int32 {

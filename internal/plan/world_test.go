@@ -29,8 +29,6 @@ type world struct {
 	script
 	// forgets says whether a status that may be written later is lost with the operator; nil for never.
 	forgets func() bool
-	// forgotten says that the last one was.
-	forgotten bool
 	// lingers says whether the pods of a deleted child take their time; nil for those of Endless children alone.
 	lingers func() bool
 	// pods of each Job that holds a GPU: the first of them, and such that no longer do. 0 is one.
@@ -178,7 +176,7 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 		}
 		w.remove(o.GetName())
 	}
-	if w.forgotten = next.Deferrable && w.forgets != nil && w.forgets(); w.forgotten {
+	if next.Deferrable && w.forgets != nil && w.forgets() {
 		return next
 	}
 	w.run.Status = next.Status

@@ -67,14 +67,14 @@ func TestResampledRoundsAreNewData(t *testing.T) {
 	var seeds []contract.SeedRule
 	var sources [][]v1alpha1.PairSource
 	for _, c := range w.children {
-		switch {
-		case c.Place.Stage == v1alpha1.StagePrepare:
+		switch c.Place.Stage {
+		case v1alpha1.StagePrepare:
 			for _, set := range specOf(t, c).Prepare.Sets {
 				if set.Name == setTrain {
 					seeds = append(seeds, set.Seeds)
 				}
 			}
-		case c.Place.Stage == v1alpha1.StagePair:
+		case v1alpha1.StagePair:
 			sources = append(sources, c.Object.(*v1alpha1.PreferenceDataset).Spec.Sources)
 		}
 	}
