@@ -118,7 +118,8 @@ func (f family) empty(stage v1alpha1.StageName) client.Object {
 func (f family) recorded(p jobs.Place) bool {
 	for _, rec := range f.records[p.Iteration] {
 		if rec.Name == p.Stage && ptr.Deref(rec.Round, 0) == p.Round {
-			return rec.State == v1alpha1.StageSucceeded
+			// A lost pod of an earlier attempt may still hold GPUs.
+			return rec.State == v1alpha1.StageSucceeded && ptr.Deref(rec.Attempt, 0) == p.Attempt
 		}
 	}
 	return false
