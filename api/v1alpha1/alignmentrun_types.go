@@ -182,8 +182,9 @@ type AlignmentRun struct {
 	// +required
 	Spec AlignmentRunSpec `json:"spec,omitzero"`
 
-	// status is what is.
+	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
+	// +default={"observedGeneration": 0}
 	Status AlignmentRunStatus `json:"status,omitzero"`
 }
 

@@ -73,9 +73,9 @@ type PreferenceDatasetStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status answers.
+	// observedGeneration is the generation of the spec that this status answers; 0 before the operator has seen any.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Minimum=0
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// phase in one word.
@@ -122,8 +122,9 @@ type PreferenceDataset struct {
 	// +required
 	Spec PreferenceDatasetSpec `json:"spec,omitzero"`
 
-	// status is what is.
+	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
+	// +default={"observedGeneration": 0}
 	Status PreferenceDatasetStatus `json:"status,omitzero"`
 }
 

@@ -60,9 +60,9 @@ type ScoringBatchStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status answers.
+	// observedGeneration is the generation of the spec that this status answers; 0 before the operator has seen any.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Minimum=0
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// phase in one word.
@@ -120,8 +120,9 @@ type ScoringBatch struct {
 	// +required
 	Spec ScoringBatchSpec `json:"spec,omitzero"`
 
-	// status is what is.
+	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
+	// +default={"observedGeneration": 0}
 	Status ScoringBatchStatus `json:"status,omitzero"`
 }
 

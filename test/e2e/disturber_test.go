@@ -97,7 +97,8 @@ func (d *disturber) deleteJob(name string) {
 // remove deletes an object as `kubectl delete` does.
 func (d *disturber) remove(name string, o client.Object) {
 	d.Helper()
-	if err := d.Delete(d.Context(), o, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(d.Delete(d.Context(), o, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	if err != nil {
 		d.Fatal(err)
 	}
 	d.counts[name]++
