@@ -104,7 +104,8 @@ func startControllerManager(kubeconfig []byte, logs string) (*exec.Cmd, error) {
 		"--concurrent-job-syncs=50", "--concurrent-gc-syncs=50", "--concurrent-namespace-syncs=20",
 	)
 	cmd.Stdout, cmd.Stderr = log, log
-	return cmd, cmd.Start()
+	err = cmd.Start()
+	return cmd, err
 }
 
 // ignoreExit drops the error of a process that was killed.
@@ -164,7 +165,7 @@ func objectsOf(list client.ObjectList) []client.Object {
 // eventually waits until something is so.
 func eventually(ctx context.Context, within time.Duration, what string, so func() bool) error {
 	start := time.Now()
-	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, within, true, func(context.Context) (bool, error) { return so(), nil })
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, within, true, func(context.Context) (bool, error) { return so(), nil })
 	if err != nil {
 		return fmt.Errorf("%s: not within %s", what, time.Since(start).Round(time.Second))
 	}

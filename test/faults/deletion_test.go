@@ -117,7 +117,7 @@ func (c *cluster) deletes(t *testing.T, m moment, run *v1alpha1.AlignmentRun, ta
 	})
 	report.longest(17, "gone", time.Since(since))
 	if err != nil {
-		return fmt.Errorf("%w; left: %s", err, strings.Join(left, ", "))
+		return c.explained(t.Context(), run, fmt.Errorf("%w; left: %s", err, strings.Join(left, ", ")))
 	}
 	return c.history.judge(run)
 }

@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 }
 
 func withCluster(run func() int) (code int, err error) {
-	logs, err := filepath.Abs(filepath.Join("../../.local/test/faults"))
+	logs, err := filepath.Abs("../../.local/test/faults")
 	if err != nil {
 		return 1, err
 	}

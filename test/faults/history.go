@@ -49,12 +49,17 @@ type birth struct {
 	version    int64
 }
 
-func newHistory(ctx context.Context, c cache.Cache) (*history, error) {
-	h := &history{
+func emptyHistory() *history {
+	return &history{
 		births: map[types.UID][]birth{}, recorded: map[types.UID]map[jobs.Place]int64{},
 		children: map[types.UID]map[string]bool{}, complaints: map[string][]string{},
 		scenes: map[string][]json.RawMessage{}, largest: map[string]int{},
 	}
+}
+
+// newHistory begins to watch.
+func newHistory(ctx context.Context, c cache.Cache) (*history, error) {
+	h := emptyHistory()
 	for _, o := range []client.Object{
 		&v1alpha1.AlignmentRun{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}, &batchv1.Job{}, &corev1.Pod{},
 	} {

@@ -12,7 +12,7 @@ import (
 
 // perRun is how many of an undisturbed run's writes a disturbed run suffers at: evenly spread, and each is reached only if
 // the run goes on after the one before, so that none can hide another's damage. Together the runs cover every write.
-var perRun = sized(10, 1)
+var perRun = sized(15, 1)
 
 // lanes bounds the disturbed runs that go on at a time.
 var lanes = make(chan struct{}, 40)

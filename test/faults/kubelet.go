@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -169,10 +170,10 @@ func (k *kubelet) missingClaim(ctx context.Context, pod *corev1.Pod) (string, er
 		name := v.PersistentVolumeClaim.ClaimName
 		err := k.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: name}, &claim)
 		switch {
-		case client.IgnoreNotFound(err) != nil:
-			return "", err
-		case err != nil:
+		case apierrors.IsNotFound(err):
 			return fmt.Sprintf("0/1 nodes are available: persistentvolumeclaim %q not found.", name), nil
+		case err != nil:
+			return "", err
 		case claim.DeletionTimestamp != nil:
 			return fmt.Sprintf("0/1 nodes are available: persistentvolumeclaim %q is being deleted.", name), nil
 		}

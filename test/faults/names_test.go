@@ -55,12 +55,12 @@ func TestNames(t *testing.T) {
 		}
 	}
 	report.tried(t, 19, refused, nil)
-	report.note(19, "%d refused, %d ran, %d of them to their end", refused, len(accepted), len(accepted)/12)
+	report.note(19, "%d refused, %d ran, %d of them to their end", refused, len(accepted), len(accepted)/30)
 	for i, o := range accepted {
 		err := eventually(t.Context(), patience, fmt.Sprintf("%s %s runs its first stage", kindOf(o), o.GetName()), func() bool {
 			return c.runs(t, o, held)
 		})
-		if i%12 != 0 && err == nil {
+		if i%30 != 0 && err == nil {
 			err = c.Delete(t.Context(), o)
 		}
 		if err == nil {
@@ -70,7 +70,7 @@ func TestNames(t *testing.T) {
 	}
 	held.drop()
 	for i, o := range accepted {
-		if i%12 == 0 {
+		if i%30 == 0 {
 			if err := c.ends(t.Context(), o); err != nil {
 				report.tried(t, 19, 1, err)
 			}

@@ -31,6 +31,9 @@ func TestNamesakes(t *testing.T) {
 	for _, namespace := range namespaces {
 		t.Run(namespace, func(t *testing.T) {
 			t.Parallel()
+			held := c.kubelet.hold(func(pod *corev1.Pod) bool {
+				return pod.Namespace == namespace && placeOf(pod).Stage != v1alpha1.StagePrepare
+			})
 			var dead []*v1alpha1.AlignmentRun
 			var errs []error
 			for life := range lives {
@@ -43,6 +46,7 @@ func TestNamesakes(t *testing.T) {
 				errs = append(errs, eventually(t.Context(), time.Minute, "it is gone", func() bool { return c.gone(t.Context(), run) }))
 				dead = append(dead, run)
 			}
+			held.drop()
 			last := alignmentRun(namespace, runName, 1)
 			c.create(t, last)
 			errs = append(errs, c.ends(t.Context(), last), c.same(last, u.end))

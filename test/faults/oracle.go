@@ -103,7 +103,7 @@ func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
 		attempts = append(attempts, fmt.Sprintf("%s %d %s/%d", b.kind, b.place.Iteration, b.place.Stage, b.place.Attempt))
 	}
 	slices.Sort(attempts)
-	data, err = json.MarshalIndent(map[string]any{"status": comparable(status), "attempts": attempts}, "", " ")
+	data, err = json.MarshalIndent(map[string]any{"status": comparison(status), "attempts": attempts}, "", " ")
 	return string(data), err
 }
 
@@ -113,18 +113,18 @@ var momentary = []string{
 }
 
 // comparable drops what is momentary, and puts lists that are sets into order.
-func comparable(v any) any {
+func comparison(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for _, name := range momentary {
 			delete(v, name)
 		}
 		for key := range v {
-			v[key] = comparable(v[key])
+			v[key] = comparison(v[key])
 		}
 	case []any:
 		for i := range v {
-			v[i] = comparable(v[i])
+			v[i] = comparison(v[i])
 		}
 		sort.SliceStable(v, func(i, j int) bool { return label(v[i]) < label(v[j]) })
 	}
