@@ -41,7 +41,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, run.Spec.RuntimeRef.Name, children)
+	base, err := r.base(ctx, run.Namespace, run.Spec.RuntimeRef.Name, children)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -4,8 +4,10 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -38,14 +40,28 @@ type Engine struct {
 }
 
 // base observes what every kind's plan needs.
-func (e *Engine) base(ctx context.Context, runtime string, children []plan.Child) (plan.Base, error) {
-	b := plan.Base{Now: metav1.NewTime(e.Clock.Now()), Config: e.Config, Children: children}
+func (e *Engine) base(ctx context.Context, namespace, runtime string, children []plan.Child) (plan.Base, error) {
+	leaving, err := e.leaving(ctx, namespace, children)
+	if err != nil {
+		return plan.Base{}, err
+	}
+	b := plan.Base{Now: metav1.NewTime(e.Clock.Now()), Config: e.Config, Leaving: leaving, Children: children}
 	var r v1alpha1.AlignmentRuntime
-	err := e.Client.Get(ctx, client.ObjectKey{Name: runtime}, &r)
+	err = e.Client.Get(ctx, client.ObjectKey{Name: runtime}, &r)
 	if err == nil {
 		b.Runtime = &r
 	}
 	return b, client.IgnoreNotFound(err)
+}
+
+// leaving asks whether the namespace is being deleted, where a child looks as if that held it up.
+func (e *Engine) leaving(ctx context.Context, namespace string, children []plan.Child) (bool, error) {
+	if !slices.ContainsFunc(children, func(c plan.Child) bool { return c.Outcome.Stranded && !c.Deleting }) {
+		return false, nil
+	}
+	var n corev1.Namespace
+	err := e.Live.Get(ctx, client.ObjectKey{Name: namespace}, &n)
+	return err == nil && n.DeletionTimestamp != nil, client.IgnoreNotFound(err)
 }
 
 // parent is the run above a child object; nil where there is none. A run that is gone is a NotFound error.

@@ -39,7 +39,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, dataset.Spec.RuntimeRef.Name, children)
+	base, err := r.base(ctx, dataset.Namespace, dataset.Spec.RuntimeRef.Name, children)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -39,7 +39,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, batch.Spec.RuntimeRef.Name, children)
+	base, err := r.base(ctx, batch.Namespace, batch.Spec.RuntimeRef.Name, children)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,7 +46,7 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	case ptr.Deref(job.Spec.Suspend, false):
 		return Outcome{State: Active, Queued: true, Message: suspended(job)}
 	}
-	o := Outcome{State: Active, Stuck: clip(stuck(pods, now))}
+	o := Outcome{State: Active, Stuck: clip(stuck(pods, now)), Stranded: stranded(pods)}
 	o.Queued = o.Stuck == "" && queued(pods)
 	switch unscheduled := waiting(pods); {
 	case o.Stuck != "":
@@ -58,6 +59,14 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		o.Message = fmt.Sprintf("no pod of Job %s exists yet: quota or admission may refuse it, see kubectl describe job %s", job.Name, job.Name)
 	}
 	return o
+}
+
+// stranded says that the Job controller keeps a pod that has ended and is being deleted: it counts the failures of an
+// index from pod to pod, and holds the last one until the next exists.
+func stranded(pods []corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(p corev1.Pod) bool {
+		return over(&p) && p.DeletionTimestamp != nil && slices.Contains(p.Finalizers, batchv1.JobTrackingFinalizer)
+	})
 }
 
 // lost is a pod that should have ended and has not; nil where there is none.

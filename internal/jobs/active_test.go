@@ -22,11 +22,14 @@ func TestReadActive(t *testing.T) {
 	running.Status.Phase = corev1.PodRunning
 	leaving := unscheduled("leaving", never)
 	leaving.DeletionTimestamp = &metav1.Time{Time: noon.Add(time.Hour)}
+	stranded := pod(0, 143, 1, "said")
+	stranded.DeletionTimestamp, stranded.Finalizers = leaving.DeletionTimestamp, []string{batchv1.JobTrackingFinalizer}
 	tests := []struct {
 		name string
 		pods []corev1.Pod
 		want jobs.Outcome
 	}{
+		{"one has ended, is deleted, and is kept for its successor", []corev1.Pod{stranded}, jobs.Outcome{Stranded: true}},
 		{"all run", []corev1.Pod{running, running}, jobs.Outcome{}},
 		{"all wait for a busy node", []corev1.Pod{unscheduled("a", busy), unscheduled("b", busy)}, jobs.Outcome{Queued: true, Message: "Unschedulable: " + busy}},
 		{"the scheduler has not looked", []corev1.Pod{unscheduled("a", "")}, jobs.Outcome{Queued: true}},

@@ -48,6 +48,9 @@ type Outcome struct {
 	Queued bool
 	// Stuck says why a pod of an Active child cannot start although no queue and no busy node holds it up; empty where none.
 	Stuck string
+	// Stranded says that a pod of an Active child has ended and is being deleted, and stays until another replaces it. None
+	// can where the namespace is being deleted, and there pods go before Jobs.
+	Stranded bool
 	// Usage is the GPU time of the pods that can be seen, by name; pods without GPUs have none.
 	Usage []PodUsage
 	// Image is what the pods ran, with the digest that the node resolved; empty when unknown or not the same everywhere.

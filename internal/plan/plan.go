@@ -40,6 +40,8 @@ type Base struct {
 	Runtime *v1alpha1.AlignmentRuntime
 	// Missing says which object that the spec refers to does not exist; empty when all do. It is looked at before acceptance.
 	Missing string
+	// Leaving says that the namespace is being deleted, and that Jobs stand in its way: see jobs.Outcome.Stranded.
+	Leaving bool
 	// Children are all live children of the object.
 	Children []Child
 }

@@ -16,7 +16,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	status := *dataset.Status.DeepCopy()
 	(&mender{}).stages(&status.Stages)
 	cond := conditions{&status.Conditions, dataset.Generation, b.Now}
-	if Ended(status.Conditions) {
+	if b.Leaving || Ended(status.Conditions) {
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
 	status.ObservedGeneration = dataset.Generation

@@ -46,6 +46,9 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 	if Ended(r.status.Conditions) {
 		return r.ended()
 	}
+	if b.Leaving {
+		return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(b.Children), Deferrable: true}
+	}
 	r.status.ObservedGeneration = run.Generation
 	if r.status.Runtime == nil {
 		waiting, wrong := r.accept()

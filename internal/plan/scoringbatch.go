@@ -71,6 +71,9 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		}
 		return next
 	}
+	if b.Leaving {
+		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children), Deferrable: true}
+	}
 	status.ObservedGeneration = batch.Generation
 	if status.Runtime == nil {
 		taken, waiting := snapshot(b, parent, batch.Spec.RuntimeRef.Name, batch.Namespace)

@@ -74,6 +74,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
+# Whether the namespace is being deleted: pods of its Jobs can then keep it from going.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
