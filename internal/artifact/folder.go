@@ -189,9 +189,12 @@ func (f *folder) NewTypedWriter(ctx context.Context, key, _ string, opts *driver
 // create a file and the directories above it. Delete, of another process, may remove those in between while
 // they are still empty.
 func (f *folder) create(name string) (file *os.File, err error) {
-	const tries = 10
+	const tries = 30
 	for range tries {
-		if err = f.root.MkdirAll(path.Dir(name), 0o777); err == nil {
+		if err = f.root.MkdirAll(path.Dir(name), 0o777); errors.Is(err, fs.ErrExist) {
+			continue // a directory that was there when it was to be made, and gone when it was looked at
+		}
+		if err == nil {
 			file, err = f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
