@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -11,6 +13,12 @@ import (
 // adopt makes the records of stages whose children were created before those were written: status may lag behind what runs.
 // Without a record, GPU time would be charged to nobody, and a name be given twice.
 func (r *runPlan) adopt() {
+	for i := range r.status.Iterations {
+		it := &r.status.Iterations[i]
+		for j := range it.Stages {
+			missed(&it.Stages[j], *it.Iteration, r.Children)
+		}
+	}
 	for i := range r.Children {
 		c := &r.Children[i]
 		it := r.record(c.Place.Iteration)
@@ -47,6 +55,23 @@ func adopt(records *[]v1alpha1.StageStatus, c *Child, now metav1.Time) {
 		rec = &(*records)[len(*records)-1]
 	}
 	know(rec, c)
+}
+
+// missed counts the failures of attempts that were followed by another before they were recorded: the write came to nothing.
+func missed(rec *v1alpha1.StageStatus, iteration int32, children []Child) {
+	if rec.State != v1alpha1.StageRunning {
+		return
+	}
+	s := stages{children: children}
+	newest := s.newest(jobs.Place{Iteration: iteration, Round: ptr.Deref(rec.Round, 0), Stage: rec.Name})
+	for i := range children {
+		c := &children[i]
+		if newest != nil && sameStage(c.Place, newest.Place) && c.Place.Attempt >= ptr.Deref(rec.Attempt, 0) && c.Place.Attempt < newest.Place.Attempt &&
+			c.Outcome.State == jobs.Failed && !c.Outcome.Disrupted {
+			rec.Failures++
+			rec.Message = clip(fmt.Sprintf("%s: %s", c.Outcome.Class, c.Outcome.Message), maxStageMessage)
+		}
+	}
 }
 
 // know makes a running stage's record name the child, unless that is of an earlier attempt.

@@ -51,6 +51,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		rec = &(*records)[len(*records)-1]
 	}
 	if child != nil {
+		missed(rec, at.Iteration, s.children)
 		know(rec, child)
 	}
 	switch {
