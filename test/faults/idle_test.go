@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
 )
 
 // Item 24: runs that have ended cost nothing, also when the operator restarts above them; and one more run on top of them
@@ -20,6 +22,7 @@ func TestIdleRuns(t *testing.T) {
 	u, c, namespace := references[1](t), shared, shared.namespace(t, "idle")
 	d := sized(time.Minute, 10*time.Minute)
 	report.describe(24, "no write in %s beside %d finished runs, the operator's start among it; one more run started its first Job within 1 s", d, idle)
+	finished := settled(u.status)
 	var creators errgroup.Group
 	creators.SetLimit(16)
 	for i := range idle {
@@ -28,7 +31,7 @@ func TestIdleRuns(t *testing.T) {
 			if err := c.Create(t.Context(), run); err != nil {
 				return err
 			}
-			u.status.DeepCopyInto(&run.Status)
+			finished.DeepCopyInto(&run.Status)
 			return c.Status().Update(t.Context(), run)
 		})
 	}
@@ -54,6 +57,12 @@ func TestIdleRuns(t *testing.T) {
 		err = nil
 	}
 	report.tried(t, 24, idle, err)
+}
+
+// settled is the status of a finished run as the operator leaves it when the run's children are gone.
+func settled(status v1alpha1.AlignmentRunStatus) v1alpha1.AlignmentRunStatus {
+	run := &v1alpha1.AlignmentRun{Status: status}
+	return plan.Run(plan.Base{Now: metav1.Now()}, run, plan.Related{}).Status
 }
 
 // oneMore creates a run and measures how long its first Job takes; then it takes the run away again.
