@@ -32,8 +32,12 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	f := family{owner: &batch, records: map[int32][]v1alpha1.StageStatus{0: batch.Status.Stages}, look: r.look(batch.Status.Progress)}
-	if batch.Status.Runtime != nil {
-		f.gpuResource = batch.Status.Runtime.Spec.GPUResourceName
+	taken := batch.Status.Runtime
+	if taken == nil && parent != nil {
+		taken = parent.Runtime // the batch's own record of it may have been lost
+	}
+	if taken != nil {
+		f.gpuResource = taken.Spec.GPUResourceName
 	}
 	children, err := r.children(ctx, f)
 	if err != nil {

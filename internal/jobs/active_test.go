@@ -97,6 +97,16 @@ func TestReadSuspended(t *testing.T) {
 	}
 }
 
+// A Job that somebody keeps from having pods says so, also while its last one is kept for the next.
+func TestReadWithoutParallelism(t *testing.T) {
+	job := ended("sample", "", "", "")
+	job.Spec.Parallelism = ptr.To(int32(0))
+	want := jobs.Outcome{Message: "parallelism of Job " + job.Name + " is 0: somebody has to raise it"}
+	if got, _ := jobs.Read(job, nil, noon, gpu); !cmp.Equal(want, got) {
+		t.Error(cmp.Diff(want, got))
+	}
+}
+
 // A pod that is still there a minute after its grace period is on a node that is gone. Its Job would wait for it for ever.
 func TestReadNodeLost(t *testing.T) {
 	const message = "pod a did not end within 1m0s of its grace period: node gpu-7 is lost"
