@@ -2,9 +2,6 @@ package jobs_test
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,10 +13,9 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/golden"
 	"github.com/spatialalign/operator/internal/jobs"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func pinned(key string) contract.Artifact {
 	return contract.Artifact{Key: key, Digest: contract.Digest([]byte(key))}
@@ -126,25 +122,8 @@ func TestBuild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".yaml", string(data))
+			golden.Check(t, name+".yaml", string(data))
 		})
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); -update writes it anew:\n%s", path, diff)
 	}
 }
 

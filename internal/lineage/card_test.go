@@ -2,19 +2,14 @@ package lineage
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func named(name string) contract.Artifact {
 	return contract.Artifact{Key: "runs/uid-1/" + name, Digest: contract.Digest([]byte(name))}
@@ -68,19 +63,7 @@ func TestCard(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", "card-"+name+".md")
-		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s (-want +got; go test -update accepts it):\n%s", path, diff)
-		}
+		golden.Check(t, "card-"+name+".md", string(got))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/golden"
 )
 
 func TestReport(t *testing.T) {
@@ -20,7 +21,7 @@ func TestReport(t *testing.T) {
 	w.fill()
 	files := w.report()
 	for _, name := range []string{"index.html", "accuracy.svg", "report.json"} {
-		golden(t, name, files[name])
+		golden.Check(t, name, string(files[name]))
 	}
 	videos := 0
 	for name := range files {

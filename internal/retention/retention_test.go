@@ -1,7 +1,6 @@
 package retention
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -14,8 +13,8 @@ import (
 
 	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/artifact/s3test"
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
-	"github.com/spatialalign/operator/internal/jsonl"
 	"github.com/spatialalign/operator/internal/stage"
 )
 
@@ -47,59 +46,28 @@ func newWorld(t testing.TB, url string) *world {
 
 func (w *world) put(key, data string) contract.Artifact {
 	w.Helper()
-	f, err := w.store.Write(w.Context(), key, strings.NewReader(data))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return contract.Artifact{Key: f.Key, Digest: f.Digest}
-}
-
-func putLines[T any](w *world, key string, lines ...T) contract.Artifact {
-	w.Helper()
-	var data bytes.Buffer
-	encoder := jsonl.NewEncoder[T](&data)
-	for i := range lines {
-		if err := encoder.Write(&lines[i]); err != nil {
-			w.Fatal(err)
-		}
-	}
-	return w.put(key, data.String())
+	return storetest.Put(w, w.store, key, data)
 }
 
 // sample stores a sample with its latent and the tracks of its video, and gives its id.
 func (w *world) sample(seed uint64) string {
 	w.Helper()
-	id := contract.SampleKey(sampling, prompt.Prompt, seed)
-	file := func(name string) contract.File {
-		f, err := w.store.Write(w.Context(), contract.SampleFileKey(id, "pod-1", name), strings.NewReader(fmt.Sprint(name, seed)))
-		if err != nil {
-			w.Fatal(err)
-		}
-		return f
-	}
-	latent := file("latent.bin")
-	sidecar := &contract.Sidecar{
-		SampleID: id, PromptID: prompt.PromptID, Seed: seed, Sampling: sampling, Video: file("video.gif"), Latent: &latent,
-		Width: 64, Height: 48, FrameCount: 24,
-	}
-	if _, err := stage.CommitSample(w.Context(), w.store, sidecar); err != nil {
-		w.Fatal(err)
-	}
+	sidecar := storetest.PutSample(w, w.store, sampling, prompt, seed)
 	w.put(contract.TrackFileKey(contract.TrackKey(sidecar.Video.Digest, detector, prompt.Subject, prompt.Object)), "tracks")
-	return id
+	return sidecar.SampleID
 }
 
 // run writes what the stages of a run leave: prompts, an index of the samples, an adapter.
 func (w *world) run(uid string, samples ...string) {
 	w.Helper()
 	dir := "runs/" + uid + "/0001/prepare/0-pod/0/"
-	putLines(w, dir+"prompts-train.jsonl", prompt)
+	storetest.PutLines(w, w.store, dir+"prompts-train.jsonl", prompt)
 	slices.Sort(samples)
 	var index []contract.IndexLine
 	for _, id := range samples {
 		index = append(index, contract.IndexLine{SampleID: id, PromptID: prompt.PromptID})
 	}
-	putLines(w, dir+"index-train.jsonl", index...)
+	storetest.PutLines(w, w.store, dir+"index-train.jsonl", index...)
 	w.put("runs/"+uid+"/0001/train/0-pod/0/adapter.safetensors", "weights of "+uid)
 }
 
@@ -214,19 +182,19 @@ func TestRootsElsewhere(t *testing.T) {
 			return contract.Artifact{Key: "runs/deleted/0001/train/0-pod/0/adapter.safetensors"}
 		}, []string{"adapter.safetensors"}},
 		"pairs": {func(w *world, sample string) contract.Artifact {
-			return putLines(w, "runs/deleted/0001/pair/0-pod/0/pairs.jsonl", contract.PairLine{PromptID: "a", Winner: sample, Loser: "gone", WinnerScore: 1})
+			return storetest.PutLines(w, w.store, "runs/deleted/0001/pair/0-pod/0/pairs.jsonl", contract.PairLine{PromptID: "a", Winner: sample, Loser: "gone", WinnerScore: 1})
 		}, []string{"pairs.jsonl", "sample.json", "video.gif", "latent.bin"}},
 		"a user's own index, with a mark and another name": {func(w *world, sample string) contract.Artifact {
 			line, _ := json.Marshal(contract.IndexLine{SampleID: sample, PromptID: "a"})
 			return w.put("my/set.jsonl", "\ufeff"+string(line)+"\n")
 		}, []string{"my/set.jsonl", "sample.json", "video.gif", "latent.bin"}},
 		"a lineage": {func(w *world, sample string) contract.Artifact {
-			pairs := putLines(w, "runs/deleted/0001/pair/0-pod/0/pairs.jsonl", contract.PairLine{PromptID: "a", Winner: sample, Loser: "gone", WinnerScore: 1})
+			pairs := storetest.PutLines(w, w.store, "runs/deleted/0001/pair/0-pod/0/pairs.jsonl", contract.PairLine{PromptID: "a", Winner: sample, Loser: "gone", WinnerScore: 1})
 			record := contract.LineageRecord{ContractVersion: contract.Version, Spec: json.RawMessage("{}"), Runtime: json.RawMessage("{}"),
 				Artifacts: map[string]contract.Artifact{"pairs": pairs}}
-			first := putLines(w, "runs/deleted/0001/lineage/0-pod/0/lineage.json", record)
+			first := storetest.PutLines(w, w.store, "runs/deleted/0001/lineage/0-pod/0/lineage.json", record)
 			record.Artifacts, record.Previous = nil, &first
-			return putLines(w, "runs/deleted/0002/lineage/0-pod/0/lineage.json", record)
+			return storetest.PutLines(w, w.store, "runs/deleted/0002/lineage/0-pod/0/lineage.json", record)
 		}, []string{"0001/lineage/0-pod/0/lineage.json", "0002/lineage/0-pod/0/lineage.json", "pairs.jsonl", "sample.json", "video.gif", "latent.bin"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 )
 
@@ -23,7 +24,7 @@ func evaluation(adapter string, scores ...float64) []contract.ScoreLine {
 
 func comparison(w *world, best, candidate []contract.ScoreLine) contract.Spec {
 	return contract.Spec{Stage: contract.Compare, Compare: &contract.CompareSpec{
-		Best: putLines(w, "best.jsonl", best...), Candidate: putLines(w, "candidate.jsonl", candidate...),
+		Best: storetest.PutLines(w, w.store, "best.jsonl", best...), Candidate: storetest.PutLines(w, w.store, "candidate.jsonl", candidate...),
 		Threshold: "0.7", Confidence: "0.95", Resamples: 1000, Seed: 1,
 	}}
 }

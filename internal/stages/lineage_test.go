@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/lineage"
 )
@@ -24,7 +25,7 @@ func record(w *world) contract.LineageRecord {
 		Training: contract.Training{Steps: 120, ScheduleSteps: 150, WarmupSteps: 12, PairsPerStep: 8, LearningRate: "0.001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 4, LoRAAlpha: 4},
 		Rounds:   1,
 		Artifacts: map[string]contract.Artifact{
-			"prompts/train": putLines(w, "prompts.jsonl", promptA),
+			"prompts/train": storetest.PutLines(w, w.store, "prompts.jsonl", promptA),
 			"adapter":       w.put("adapter.safetensors", []byte("weights")),
 			"verdict":       verdict.Outputs["verdict"],
 		},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 )
 
@@ -20,7 +21,7 @@ func scored(id, promptID string, score float64) contract.ScoreLine {
 func pair(w *world, iterations ...[]contract.ScoreLine) contract.Spec {
 	spec := &contract.PairSpec{WinnerThreshold: "0.7", LoserThreshold: "0.5"}
 	for i, scores := range iterations {
-		spec.Sources = append(spec.Sources, contract.PairSource{Iteration: i + 1, Scores: putLines(w, fmt.Sprintf("scores-%d.jsonl", i+1), scores...)})
+		spec.Sources = append(spec.Sources, contract.PairSource{Iteration: i + 1, Scores: storetest.PutLines(w, w.store, fmt.Sprintf("scores-%d.jsonl", i+1), scores...)})
 	}
 	return contract.Spec{Stage: contract.Pair, Pair: spec}
 }
@@ -148,7 +149,7 @@ func TestImportPairs(t *testing.T) {
 		{PromptID: "a", Iteration: 0, Winner: "x", Loser: "y", WinnerScore: 0.9, LoserScore: 0.2},
 		{PromptID: "a", Iteration: 0, Winner: "x", Loser: "z", WinnerScore: 0.9, LoserScore: 0.3},
 	}
-	a := putLines(w, "mine.jsonl", theirs...)
+	a := storetest.PutLines(w, w.store, "mine.jsonl", theirs...)
 	done := w.done(contract.Spec{Stage: contract.Pair, Pair: &contract.PairSpec{Import: &contract.Artifact{Key: a.Key}}})
 	if done.Outputs["pairs"].Digest != a.Digest || done.Outputs["pairs"].Key == a.Key {
 		t.Errorf("output %v is not a copy of %v", done.Outputs["pairs"], a)
@@ -199,7 +200,7 @@ func TestPairRefuses(t *testing.T) {
 		"fewer than no pairs":                  {func(_ *world, s *contract.PairSpec) { s.MaxPairsPerPrompt = -1 }, contract.ExitBadSpec, "maxPairsPerPrompt"},
 		"scores with another digest":           {func(_ *world, s *contract.PairSpec) { s.Sources[0].Scores.Digest = contract.Digest(nil) }, contract.ExitBadInput, changed},
 		"a sample twice": {func(w *world, s *contract.PairSpec) {
-			s.Sources[0].Scores = putLines(w, "x.jsonl", scored("a1", "a", 0.7), scored("a1", "a", 0.2))
+			s.Sources[0].Scores = storetest.PutLines(w, w.store, "x.jsonl", scored("a1", "a", 0.7), scored("a1", "a", 0.2))
 		}, contract.ExitBadInput, "x.jsonl:2: sample a1 occurs twice"},
 		"earlier pairs with another digest": {func(w *world, s *contract.PairSpec) {
 			s.Extends = &contract.Artifact{Key: w.put("mine.jsonl", []byte(good)).Key, Digest: contract.Digest(nil)}
@@ -209,7 +210,7 @@ func TestPairRefuses(t *testing.T) {
 			s.Extends = &a
 		}, contract.ExitBadInput, "mine.jsonl:2: the pair of x and y occurs twice"},
 		"an earlier pair formed again": {func(w *world, s *contract.PairSpec) {
-			a := putLines(w, "mine.jsonl", contract.PairLine{PromptID: "a", Iteration: 1, Winner: "a1", Loser: "a2", WinnerScore: 0.7, LoserScore: 0.2})
+			a := storetest.PutLines(w, w.store, "mine.jsonl", contract.PairLine{PromptID: "a", Iteration: 1, Winner: "a1", Loser: "a2", WinnerScore: 0.7, LoserScore: 0.2})
 			s.Extends = &a
 		}, contract.ExitBadInput, "pair.extends mine.jsonl: the pair of a1 and a2 of iteration 1 is in it already"},
 		"an import that extends": {func(w *world, s *contract.PairSpec) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/stage"
 )
@@ -72,7 +73,7 @@ func TestPrepare(t *testing.T) {
 // TestPrepareCountsMissing: what is in the store, whole and made as asked, need not be made again.
 func TestPrepareCountsMissing(t *testing.T) {
 	w := newWorld(t)
-	prompts := putLines(w, "in/prompts.jsonl", promptA, promptB)
+	prompts := storetest.PutLines(w, w.store, "in/prompts.jsonl", promptA, promptB)
 	set := contract.SampleSet{Name: "train", Prompts: &prompts, SamplesPerPrompt: 2, Sampling: sampling}
 	first := w.done(prepare(contract.PrepareSpec{Sets: []contract.SampleSet{set}}))
 	index := lines[contract.IndexLine](w, first.Outputs["index/train"])
@@ -118,7 +119,7 @@ func TestPrepareSources(t *testing.T) {
 	if err := os.WriteFile(csv, []byte("type,prompt_id,animal,object,scene,initial_SR,final_SR,prompt\nLR,7,rabbit,stone,a field,L,R,a rabbit jumps\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	theirs := putLines(w, "team/prompts.jsonl", promptB)
+	theirs := storetest.PutLines(w, w.store, "team/prompts.jsonl", promptB)
 	done := w.done(prepare(contract.PrepareSpec{Prompts: []contract.PromptSource{
 		{Name: "train", File: csv}, {Name: "evaluation", Artifact: &contract.Artifact{Key: theirs.Key}},
 	}}))
@@ -145,7 +146,9 @@ func TestPrepareRefuses(t *testing.T) {
 		want       []string
 	}{
 		"overlapping sets, naming both sets and prompts": {
-			func(w *world) contract.PromptSource { return stored(putLines(w, "z.jsonl", promptB, reworded)) },
+			func(w *world) contract.PromptSource {
+				return stored(storetest.PutLines(w, w.store, "z.jsonl", promptB, reworded))
+			},
 			contract.ExitBadSpec, []string{"a in train", "z in evaluation", "rabbit", "stone"},
 		},
 		"an unknown relation, naming file and line": {
@@ -168,7 +171,7 @@ func TestPrepareRefuses(t *testing.T) {
 		},
 		"a prompt file with another digest": {
 			func(w *world) contract.PromptSource {
-				a := putLines(w, "z.jsonl", promptB)
+				a := storetest.PutLines(w, w.store, "z.jsonl", promptB)
 				a.Digest = contract.Digest(nil)
 				return stored(a)
 			},
@@ -177,7 +180,7 @@ func TestPrepareRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			train, evaluation := stored(putLines(w, "a.jsonl", promptA)), c.evaluation(w)
+			train, evaluation := stored(storetest.PutLines(w, w.store, "a.jsonl", promptA)), c.evaluation(w)
 			train.Name, evaluation.Name = "train", "evaluation"
 			w.fails(prepare(contract.PrepareSpec{Prompts: []contract.PromptSource{train, evaluation}}), c.code, c.want...)
 		})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/stage"
 )
@@ -98,7 +99,7 @@ func TestScoreRefusesLostTracks(t *testing.T) {
 			s.delete(filepath.Join(s.dir, contract.SampleFileKey("s1", "uid", "video.gif")))
 		}, []string{"1 of 3", "sample s1"}},
 		"a video without a digest": {func(s *scoring, _ []string) {
-			s.spec.Index = putLines(s.world, "i", contract.IndexLine{SampleID: "mine", PromptID: "a", Video: &contract.Artifact{Key: "mine.gif"}})
+			s.spec.Index = storetest.PutLines(s.world, s.store, "i", contract.IndexLine{SampleID: "mine", PromptID: "a", Video: &contract.Artifact{Key: "mine.gif"}})
 		}, []string{"sample mine", "mine.gif", "digest"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +114,7 @@ func TestScoreRefusesLostTracks(t *testing.T) {
 // TestScoreKeptTracksOfBroughtVideos: videos of a user's own are found by the digest that the index gives.
 func TestScoreKeptTracksOfBroughtVideos(t *testing.T) {
 	w := newWorld(t)
-	s := &scoring{w, contract.ScoreSpec{Prompts: putLines(w, "prompts.jsonl", promptA), MinUsableFrames: 20, MaxInvalidFraction: "1"}}
+	s := &scoring{w, contract.ScoreSpec{Prompts: storetest.PutLines(w, w.store, "prompts.jsonl", promptA), MinUsableFrames: 20, MaxInvalidFraction: "1"}}
 	var index []contract.IndexLine
 	for i, sample := range fourSamples()[:2] {
 		video := w.put(fmt.Sprintf("mine/%d.gif", i), fmt.Appendf(nil, "GIF %d", i))
@@ -121,7 +122,7 @@ func TestScoreKeptTracksOfBroughtVideos(t *testing.T) {
 		w.keep(video.Digest, promptA, moves(sample))
 		index = append(index, sample.line)
 	}
-	s.spec.Index = putLines(w, "index.jsonl", index...)
+	s.spec.Index = storetest.PutLines(w, w.store, "index.jsonl", index...)
 	if done := s.done(s.takeKept()); done.Counts["scored"] != 2 {
 		t.Errorf("counts %v", done.Counts)
 	}
@@ -130,7 +131,7 @@ func TestScoreKeptTracksOfBroughtVideos(t *testing.T) {
 // TestPrepareCountsUntracked: of the samples that are asked for, those without whole tracks of the detector.
 func TestPrepareCountsUntracked(t *testing.T) {
 	w := newWorld(t)
-	prompts := putLines(w, "in/prompts.jsonl", promptA, promptB)
+	prompts := storetest.PutLines(w, w.store, "in/prompts.jsonl", promptA, promptB)
 	set := contract.SampleSet{Name: "train", Prompts: &prompts, SamplesPerPrompt: 2, Sampling: sampling}
 	first := w.done(prepare(contract.PrepareSpec{Sets: []contract.SampleSet{set}}))
 	if _, told := first.Counts["train/untracked"]; told {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/dsr"
 )
@@ -68,7 +69,7 @@ func newScoring(t *testing.T, shards int, samples []sample) *scoring {
 
 func fillScoring(w *world, shards int, samples []sample) *scoring {
 	w.Helper()
-	s := &scoring{w, contract.ScoreSpec{Prompts: putLines(w, "prompts.jsonl", promptA), MinUsableFrames: dsr.MinUsableFrames, MaxInvalidFraction: "1"}}
+	s := &scoring{w, contract.ScoreSpec{Prompts: storetest.PutLines(w, w.store, "prompts.jsonl", promptA), MinUsableFrames: dsr.MinUsableFrames, MaxInvalidFraction: "1"}}
 	var index []contract.IndexLine
 	parts := make([][]contract.TrackLine, shards)
 	for i, sample := range samples {
@@ -77,7 +78,7 @@ func fillScoring(w *world, shards int, samples []sample) *scoring {
 			parts[shard] = append(parts[shard], moves(sample))
 		}
 	}
-	s.spec.Index = putLines(w, "index.jsonl", index...)
+	s.spec.Index = storetest.PutLines(w, w.store, "index.jsonl", index...)
 	for shard, part := range parts {
 		s.spec.Tracks = append(s.spec.Tracks, s.tracked(shard, shards, part))
 	}
@@ -88,7 +89,7 @@ func fillScoring(w *world, shards int, samples []sample) *scoring {
 func (s *scoring) tracked(shard, shards int, part []contract.TrackLine) contract.Artifact {
 	s.Helper()
 	dir := artifact.ManifestDir("out/track", 0, "uid-track", shard)
-	file := putLines(s.world, dir+"/"+contract.TrackPart(shard), part...)
+	file := storetest.PutLines(s.world, s.store, dir+"/"+contract.TrackPart(shard), part...)
 	size, err := s.store.Size(s.Context(), file.Key)
 	if err != nil {
 		s.Fatal(err)
@@ -167,12 +168,12 @@ func TestScoreRefuses(t *testing.T) {
 		"a second track of a sample":            {func(s *scoring) { s.spec.Tracks[1] = s.tracked(1, 2, []contract.TrackLine{moves(fourSamples()[0])}) }, []string{"s1", "second track"}},
 		"a track with another seed":             {func(s *scoring) { s.spec.Tracks[0] = s.tracked(0, 2, []contract.TrackLine{moves(otherSeed)}) }, []string{"s1", "seed"}},
 		"an index of unknown prompts": {func(s *scoring) {
-			s.spec.Index = putLines(s.world, "i", contract.IndexLine{SampleID: "s", PromptID: "q"})
+			s.spec.Index = storetest.PutLines(s.world, s.store, "i", contract.IndexLine{SampleID: "s", PromptID: "q"})
 		}, []string{"i:1", `"q"`}},
 		"an index out of order": {func(s *scoring) {
 			index := lines[contract.IndexLine](s.world, s.spec.Index)
 			slices.Reverse(index)
-			s.spec.Index = putLines(s.world, "i", index...)
+			s.spec.Index = storetest.PutLines(s.world, s.store, "i", index...)
 		}, []string{"i:2", "in order"}},
 		"an empty index":                     {func(s *scoring) { s.spec.Index = s.put("i", nil) }, []string{"no samples"}},
 		"more INVALID samples than accepted": {func(s *scoring) { s.spec.MaxInvalidFraction = "0.24" }, []string{"1 of 4", "0.24", "2 scored", "1 missing"}},

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
-	"github.com/spatialalign/operator/internal/jsonl"
 	"github.com/spatialalign/operator/internal/stage"
 	"github.com/spatialalign/operator/internal/stages"
 )
@@ -97,24 +97,7 @@ func (w *world) fails(spec contract.Spec, code contract.ExitCode, want ...string
 // put stores a file.
 func (w *world) put(key string, data []byte) contract.Artifact {
 	w.Helper()
-	f, err := w.store.Write(w.Context(), key, bytes.NewReader(data))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return contract.Artifact{Key: f.Key, Digest: f.Digest}
-}
-
-// putLines stores JSONL.
-func putLines[T any](w *world, key string, lines ...T) contract.Artifact {
-	w.Helper()
-	var data bytes.Buffer
-	encoder := jsonl.NewEncoder[T](&data)
-	for i := range lines {
-		if err := encoder.Write(&lines[i]); err != nil {
-			w.Fatal(err)
-		}
-	}
-	return w.put(key, data.Bytes())
+	return storetest.Put(w, w.store, key, string(data))
 }
 
 // read reads an output.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/lineage"
 )
@@ -37,11 +38,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) put(key, data string) contract.Artifact {
 	w.Helper()
-	f, err := w.store.Write(w.Context(), key, strings.NewReader(data))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return contract.Artifact{Key: f.Key, Digest: f.Digest}
+	return storetest.Put(w, w.store, key, data)
 }
 
 // file puts a file beside the store.

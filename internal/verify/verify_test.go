@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,10 +13,9 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
-	"github.com/spatialalign/operator/internal/jsonl"
 	"github.com/spatialalign/operator/internal/lineage"
-	"github.com/spatialalign/operator/internal/stage"
 )
 
 var (
@@ -45,11 +43,11 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = store.Close() })
 	w := &world{T: t, dir: dir, store: store}
 	w.samples = []string{w.sample(1), w.sample(2), w.sample(3)}
-	prompts := putLines(w, "runs/u/0/prompts-train.jsonl", prompt)
-	pairs := putLines(w, "runs/u/1/pairs.jsonl", contract.PairLine{PromptID: "a", Iteration: 1, Winner: w.samples[0], Loser: w.samples[1], WinnerScore: 0.9, LoserScore: 0.1})
+	prompts := storetest.PutLines(w, w.store, "runs/u/0/prompts-train.jsonl", prompt)
+	pairs := storetest.PutLines(w, w.store, "runs/u/1/pairs.jsonl", contract.PairLine{PromptID: "a", Iteration: 1, Winner: w.samples[0], Loser: w.samples[1], WinnerScore: 0.9, LoserScore: 0.1})
 	adapter := w.put("runs/u/1/adapter.safetensors", "weights")
 	score := 0.9
-	scores := putLines(w, "runs/u/1/scores.jsonl",
+	scores := storetest.PutLines(w, w.store, "runs/u/1/scores.jsonl",
 		contract.ScoreLine{SampleID: w.samples[2], PromptID: "a", Seed: 3, Status: contract.StatusScored, Score: &score, Terms: &contract.Terms{}, UsableFrames: 24},
 		contract.ScoreLine{SampleID: strings.Repeat("0", 64), PromptID: "a", Seed: 4, Status: contract.StatusMissing},
 	)
@@ -73,23 +71,7 @@ func reference(a contract.Artifact) *v1alpha1.ArtifactReference {
 
 func (w *world) put(key, data string) contract.Artifact {
 	w.Helper()
-	f, err := w.store.Write(w.Context(), key, strings.NewReader(data))
-	if err != nil {
-		w.Fatal(err)
-	}
-	return contract.Artifact{Key: f.Key, Digest: f.Digest}
-}
-
-func putLines[T any](w *world, key string, lines ...T) contract.Artifact {
-	w.Helper()
-	var data bytes.Buffer
-	encoder := jsonl.NewEncoder[T](&data)
-	for i := range lines {
-		if err := encoder.Write(&lines[i]); err != nil {
-			w.Fatal(err)
-		}
-	}
-	return w.put(key, data.String())
+	return storetest.Put(w, w.store, key, data)
 }
 
 func (w *world) record(previous *contract.Artifact, artifacts map[string]contract.Artifact) contract.Artifact {
@@ -106,22 +88,7 @@ func (w *world) record(previous *contract.Artifact, artifacts map[string]contrac
 // sample stores a sample with a latent.
 func (w *world) sample(seed uint64) string {
 	w.Helper()
-	id := contract.SampleKey(sampling, prompt.Prompt, seed)
-	file := func(name string) contract.File {
-		f, err := w.store.Write(w.Context(), contract.SampleFileKey(id, "pod-1", name), strings.NewReader(fmt.Sprint(name, seed)))
-		if err != nil {
-			w.Fatal(err)
-		}
-		return f
-	}
-	latent := file("latent.bin")
-	if _, err := stage.CommitSample(w.Context(), w.store, &contract.Sidecar{
-		SampleID: id, PromptID: prompt.PromptID, Seed: seed, Sampling: sampling, Video: file("video.gif"), Latent: &latent,
-		Width: 64, Height: 48, FrameCount: 24,
-	}); err != nil {
-		w.Fatal(err)
-	}
-	return id
+	return storetest.PutSample(w, w.store, sampling, prompt, seed).SampleID
 }
 
 func (w *world) check() *Result {

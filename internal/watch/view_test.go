@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/golden"
 )
 
 func TestScreen(t *testing.T) {
@@ -64,7 +65,7 @@ func TestScreen(t *testing.T) {
 					t.Errorf("%d columns on a terminal of %d: %q", columnsOf(row), tc.size.Columns, row)
 				}
 			}
-			golden(t, "screen-"+tc.name+".txt", strings.Join(rows, "\n")+"\n")
+			golden.Check(t, "screen-"+tc.name+".txt", strings.Join(rows, "\n")+"\n")
 		})
 	}
 }
@@ -78,7 +79,7 @@ func TestTable(t *testing.T) {
 		"base-best": onlyBase,
 		"nothing":   newRun(),
 	} {
-		t.Run(name, func(t *testing.T) { golden(t, "table-"+name+".txt", Table(view(run, children{}))) })
+		t.Run(name, func(t *testing.T) { golden.Check(t, "table-"+name+".txt", Table(view(run, children{}))) })
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/golden"
 )
 
 func TestPrinterSaysEachChangeOnce(t *testing.T) {
@@ -40,7 +41,7 @@ func TestPrinterSaysEachChangeOnce(t *testing.T) {
 	other.batches["first-run-1-score"].Status.Stages[0].Message = "pod first-run-1-track-1: Pulling image"
 	show(41, again, other, "")
 	show(141, ended(v1alpha1.ConditionComplete, v1alpha1.ReasonNoImprovement, "1 iteration did not raise the best accuracy"), children{}, "")
-	golden(t, "lines.txt", out.String())
+	golden.Check(t, "lines.txt", out.String())
 }
 
 func TestPainterRedrawsInPlace(t *testing.T) {

@@ -2,17 +2,14 @@ package crd
 
 import (
 	"context"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
-)
 
-var rewrite = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/spatialalign/operator/internal/golden"
+)
 
 // What the API server makes of a short manifest: the golden files show every default.
 func TestDefaults(t *testing.T) {
@@ -28,19 +25,7 @@ func TestDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := specOf(t, o)
-			path := filepath.Join("testdata", test.golden)
-			if *rewrite {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s differs (-want +got); `go test -update` rewrites it:\n%s", path, diff)
-			}
+			golden.Check(t, test.golden, string(got))
 		})
 	}
 }
