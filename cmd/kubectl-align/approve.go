@@ -25,11 +25,7 @@ has exactly one. Exit status: 0 when the answer is created, 1 when the run waits
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.complete,
 		RunE: func(c *cobra.Command, args []string) error {
-			at, err := o.connect()
-			if err != nil {
-				return err
-			}
-			run, err := at.find(c.Context(), args)
+			at, run, err := o.run(c.Context(), args)
 			if err != nil {
 				return err
 			}

@@ -29,11 +29,7 @@ With -o json the records are complete.
 			if err := storecli.CheckOutput(output); err != nil {
 				return err
 			}
-			at, err := o.connect()
-			if err != nil {
-				return err
-			}
-			run, err := at.find(c.Context(), args)
+			at, run, err := o.run(c.Context(), args)
 			if err != nil {
 				return err
 			}

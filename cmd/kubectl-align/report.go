@@ -26,11 +26,7 @@ A run that has not ended gets a report of what exists. RUN may be left out where
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.complete,
 		RunE: func(c *cobra.Command, args []string) error {
-			at, err := o.connect()
-			if err != nil {
-				return err
-			}
-			run, err := at.find(c.Context(), args)
+			at, run, err := o.run(c.Context(), args)
 			if err != nil {
 				return err
 			}

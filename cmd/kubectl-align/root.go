@@ -77,6 +77,16 @@ func (o *options) connectByFlags() (*cluster, error) {
 	return &cluster{client: c, config: config, namespace: namespace}, nil
 }
 
+// run connects, and finds the run that the arguments name.
+func (o *options) run(ctx context.Context, args []string) (*cluster, *v1alpha1.AlignmentRun, error) {
+	at, err := o.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	run, err := at.find(ctx, args)
+	return at, run, err
+}
+
 // find the run that the arguments name; without a name, the only one in the namespace.
 func (c *cluster) find(ctx context.Context, args []string) (*v1alpha1.AlignmentRun, error) {
 	if len(args) == 1 {

@@ -33,11 +33,7 @@ has failed or --timeout has passed.`,
 		ValidArgsFunction: o.complete,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			at, err := o.connect()
-			if err != nil {
-				return err
-			}
-			run, err := at.find(ctx, args)
+			at, run, err := o.run(ctx, args)
 			if err != nil {
 				return err
 			}
