@@ -149,23 +149,7 @@ type TrainingSpec struct {
 	// +kubebuilder:validation:Maximum=1000000
 	Steps int32 `json:"steps,omitempty"`
 
-	// scheduleSteps is where the cosine of the learning rate ends, at least steps. Absent, it is steps.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000000
-	ScheduleSteps int32 `json:"scheduleSteps,omitempty"`
-
-	// warmupSteps raise the learning rate from 0. Absent, a tenth of the steps, at most 300.
-	// +optional
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1000000
-	WarmupSteps *int32 `json:"warmupSteps,omitempty"`
-
-	// checkpointEverySteps is how often the training saves its progress. Absent, the image decides.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000000
-	CheckpointEverySteps int32 `json:"checkpointEverySteps,omitempty"`
+	TrainingSchedule `json:",inline"`
 
 	// pairsPerStep is the number of preference pairs per optimizer step.
 	// +optional
@@ -215,6 +199,27 @@ type TrainingSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	GPUsPerNode int32 `json:"gpusPerNode,omitempty"`
+}
+
+// TrainingSchedule says how the learning rate moves, and how often a training saves its progress.
+type TrainingSchedule struct {
+	// scheduleSteps is where the cosine of the learning rate ends, at least steps. Absent, it is steps.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	ScheduleSteps int32 `json:"scheduleSteps,omitempty"`
+
+	// warmupSteps raise the learning rate from 0. Absent, a tenth of the steps, at most 300.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	WarmupSteps *int32 `json:"warmupSteps,omitempty"`
+
+	// checkpointEverySteps is how often the training saves its progress. Absent, the image decides.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	CheckpointEverySteps int32 `json:"checkpointEverySteps,omitempty"`
 }
 
 // ReferencePolicy is what training is held to.
