@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -24,9 +25,9 @@ func (e *Engine) announce(o client.Object, before, after ledger) {
 	for _, k := range slices.Sorted(maps.Keys(after.stages)) {
 		for _, rec := range *after.stages[k] {
 			// The last failure is told by the end that it brings.
-			if rec.State == v1alpha1.StageRunning && rec.Failures > failures(before, k, rec) {
+			if rec.State != v1alpha1.StageFailed && rec.Failures > failures(before, k, rec) {
 				e.Events.Eventf(o, nil, corev1.EventTypeWarning, v1alpha1.EventStageRetried, string(rec.Name),
-					"stage %s has failed %d time(s): %s", rec.Name, rec.Failures, short(rec.Message))
+					"stage %s has failed %d time(s): %s", rec.Name, rec.Failures, cmp.Or(short(rec.Message), "another attempt has succeeded since"))
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -13,22 +14,28 @@ import (
 // adopt makes the records of stages whose children were created before those were written: status may lag behind what runs.
 // Without a record, GPU time would be charged to nobody, and a name be given twice.
 func (r *runPlan) adopt() {
-	for i := range r.status.Iterations {
-		it := &r.status.Iterations[i]
-		for j := range it.Stages {
-			missed(&it.Stages[j], *it.Iteration, r.Children)
-		}
-	}
+	decided := r.decided()
+	begun := r.begun(decided)
 	for i := range r.Children {
 		c := &r.Children[i]
 		it := r.record(c.Place.Iteration)
-		if it == nil && len(r.status.Iterations) > 0 && c.Place.Iteration == r.decided()+1 {
+		if it == nil && len(r.status.Iterations) > 0 && decided < c.Place.Iteration && c.Place.Iteration <= begun {
 			it = r.iterationRecord(c.Place.Iteration)
 		}
 		if it != nil && (mayBegin(it, c.Place.Stage) || stageRecord(it.Stages, c.Place.Stage, c.Place.Round) != nil) {
-			adopt(&it.Stages, c, r.Now)
+			adopt(&it.Stages, c, r.Children, r.Now)
 		}
 	}
+}
+
+// begun is the newest iteration that can have begun: the one after the last decision, or a later one, if a write that was
+// lost had decided more. Each has children that the next one began from.
+func (r *runPlan) begun(decided int32) int32 {
+	k := decided + 1
+	for slices.ContainsFunc(r.Children, func(c Child) bool { return c.Place.Iteration == k+1 }) {
+		k++
+	}
+	return k
 }
 
 // mayBegin says that a stage of an iteration can have begun without a record. Those of iterations that are over may have been
@@ -45,7 +52,7 @@ func mayBegin(it *v1alpha1.IterationStatus, stage v1alpha1.StageName) bool {
 }
 
 // adopt makes sure that a child's stage has a record that knows of it.
-func adopt(records *[]v1alpha1.StageStatus, c *Child, now metav1.Time) {
+func adopt(records *[]v1alpha1.StageStatus, c *Child, children []Child, now metav1.Time) {
 	if jobs.Slug(c.Place.Stage) == "" || c.Place.Attempt < 0 || c.Place.Round < 0 || c.Place.Round > maxRound {
 		return // no child of ours
 	}
@@ -54,31 +61,28 @@ func adopt(records *[]v1alpha1.StageStatus, c *Child, now metav1.Time) {
 		*records = append(*records, newRecord(c.Place, c, now))
 		rec = &(*records)[len(*records)-1]
 	}
-	know(rec, c)
+	know(rec, c.Place, children)
 }
 
-// missed counts the failures of attempts that were followed by another before they were recorded: the write came to nothing.
-func missed(rec *v1alpha1.StageStatus, iteration int32, children []Child) {
+// know makes a running stage's record name the newest attempt that has a child, and count the failures of those between: they
+// were followed by another before their own record was written.
+func know(rec *v1alpha1.StageStatus, at jobs.Place, children []Child) {
 	if rec.State != v1alpha1.StageRunning {
 		return
 	}
-	s := stages{children: children}
-	newest := s.newest(jobs.Place{Iteration: iteration, Round: ptr.Deref(rec.Round, 0), Stage: rec.Name})
+	newest := newest(children, at)
+	if newest == nil || newest.Place.Attempt < *rec.Attempt {
+		return
+	}
 	for i := range children {
 		c := &children[i]
-		if newest != nil && sameStage(c.Place, newest.Place) && c.Place.Attempt >= ptr.Deref(rec.Attempt, 0) && c.Place.Attempt < newest.Place.Attempt &&
+		if sameStage(c.Place, at) && c.Place.Attempt >= *rec.Attempt && c.Place.Attempt < newest.Place.Attempt &&
 			c.Outcome.State == jobs.Failed && !c.Outcome.Disrupted {
 			rec.Failures++
 			rec.Message = clip(fmt.Sprintf("%s: %s", c.Outcome.Class, c.Outcome.Message), maxStageMessage)
 		}
 	}
-}
-
-// know makes a running stage's record name the child, unless that is of an earlier attempt.
-func know(rec *v1alpha1.StageStatus, c *Child) {
-	if rec.State == v1alpha1.StageRunning && c.Place.Attempt >= *rec.Attempt {
-		rec.Attempt, rec.Child = ptr.To(c.Place.Attempt), c.Object.GetName()
-	}
+	rec.Attempt, rec.Child = ptr.To(newest.Place.Attempt), newest.Object.GetName()
 }
 
 // maxRound of resampling.

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 )
 
 // Ended reports whether an object's end is recorded. A terminal state is sticky.
@@ -38,14 +39,35 @@ func (c conditions) run() {
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonStagesRunning, "the spec is accepted; stages run")
 }
 
+// quota says whether a queue, or a busy node, holds up one of the active stages; where tells which it is.
+func (c conditions) quota(active []*Child, where func(jobs.Place) string) {
+	for _, child := range active {
+		if child.Outcome.Queued {
+			c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued,
+				where(child.Place)+or(child.Outcome.Message, "not admitted yet"))
+			return
+		}
+	}
+	c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
+}
+
+// unqueue says that nothing waits for quota any more, of an object whose stages do not run now.
+func (c conditions) unqueue() {
+	if meta.IsStatusConditionFalse(*c.list, v1alpha1.ConditionQuotaReserved) {
+		c.quota(nil, nil)
+	}
+}
+
 // complete ends the object well.
 func (c conditions) complete(reason, message string) {
+	c.unqueue()
 	c.set(v1alpha1.ConditionComplete, metav1.ConditionTrue, reason, message)
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")
 }
 
 // fail ends the object badly.
 func (c conditions) fail(f *failure) {
+	c.unqueue()
 	c.set(v1alpha1.ConditionFailed, metav1.ConditionTrue, f.reason, f.message)
 	c.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, f.reason, f.message)
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 )
 
 // deadline ends a run whose pods ran for longer than activeDeadlineSeconds. Time in which none ran does not count.
@@ -39,19 +39,11 @@ func (r *runPlan) idle() {
 	}
 }
 
-// quota says whether a queue holds up a stage; a run without queues is told nothing.
+// quota says whether a queue holds up one of the active stages; a run without queues is told nothing.
 func (r *runPlan) quota() {
-	if s := r.run.Spec.Scheduling; !queues(s) && meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) == nil {
-		return
+	if queues(r.run.Spec.Scheduling) || meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
+		r.cond.quota(r.stages.active, func(p jobs.Place) string { return fmt.Sprintf("iteration %d, stage %s: ", p.Iteration, p.Stage) })
 	}
-	for _, c := range r.stages.active {
-		if c.Outcome.Queued {
-			r.cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued,
-				fmt.Sprintf("iteration %d, stage %s: %s", c.Place.Iteration, c.Place.Stage, or(c.Outcome.Message, "not admitted yet")))
-			return
-		}
-	}
-	r.cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
 }
 
 // queues says that some stage is admitted by a queue.

@@ -93,6 +93,7 @@ type runPlan struct {
 func (r *runPlan) suspend(reason, why string) Next[v1alpha1.AlignmentRunStatus] {
 	r.status.Phase, r.status.Progress = v1alpha1.PhaseSuspended, nil
 	r.idle()
+	r.cond.unqueue()
 	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, reason,
 		why+"; active stages are deleted, what they finished stays in the store")
 	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, "suspended")
@@ -219,8 +220,7 @@ func (r *runPlan) iteration(k int32, baseline bool) (end *ending, done bool) {
 	if !r.train(k) || !r.evaluate(k) || !baseline || !r.compare(k) {
 		return nil, false
 	}
-	end, done = r.decide(k)
-	return end, done
+	return r.decide(k)
 }
 
 // prompts resolves the prompt sets, once, and lists the first samples.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/golden"
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
@@ -159,5 +160,5 @@ func TestStagesOfARun(t *testing.T) {
 		}
 		all.WriteString("---\n" + string(data))
 	}
-	golden(t, "children.yaml", all.String())
+	golden.Check(t, "children.yaml", all.String())
 }

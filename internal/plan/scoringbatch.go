@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -60,7 +59,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	cond := conditions{&status.Conditions, batch.Generation, b.Now}
 	for i := range b.Children {
 		if c := &b.Children[i]; c.Place.Stage == v1alpha1.StageTrack || c.Place.Stage == v1alpha1.StageScore {
-			adopt(&status.Stages, c, b.Now)
+			adopt(&status.Stages, c, b.Children, b.Now)
 		}
 	}
 	status.GPUSeconds += charge(status.Stages, 0, b.Children, b.Now)
@@ -108,7 +107,10 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		cond.fail(s.failed)
 		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
-	queuedBatch(cond, s.active)
+	waits := slices.ContainsFunc(s.active, func(c *Child) bool { return c.Outcome.Queued })
+	if waits || meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
+		cond.quota(s.active, func(jobs.Place) string { return "" }) // for the run above to tell
+	}
 	status.Progress = progress(b.Now, s.active, status.Progress)
 	return Next[v1alpha1.ScoringBatchStatus]{
 		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
@@ -174,17 +176,4 @@ func (p *batchPlan) scheduling() *v1alpha1.SchedulingSpec {
 		return nil
 	}
 	return p.parent.Scheduling
-}
-
-// queuedBatch says of a batch whether its Job waits in a queue, for the run above to tell.
-func queuedBatch(cond conditions, active []*Child) {
-	for _, c := range active {
-		if c.Outcome.Queued {
-			cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued, or(c.Outcome.Message, "not admitted yet"))
-			return
-		}
-	}
-	if meta.FindStatusCondition(*cond.list, v1alpha1.ConditionQuotaReserved) != nil {
-		cond.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
-	}
 }

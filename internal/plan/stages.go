@@ -42,7 +42,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 	if rec != nil && rec.State != v1alpha1.StageRunning {
 		return succeeded(rec), nil
 	}
-	child := s.newest(at)
+	child := newest(s.children, at)
 	if rec == nil && child == nil && s.held {
 		return false, nil
 	}
@@ -50,10 +50,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		*records = append(*records, newRecord(at, child, s.now))
 		rec = &(*records)[len(*records)-1]
 	}
-	if child != nil {
-		missed(rec, at.Iteration, s.children)
-		know(rec, child)
-	}
+	know(rec, at, s.children)
 	switch {
 	case child != nil && child.Place.Attempt < *rec.Attempt && child.leaving():
 		s.waiting = append(s.waiting, at) // its failure is recorded; its pods may still write
@@ -145,7 +142,7 @@ func newRecord(at jobs.Place, child *Child, now metav1.Time) v1alpha1.StageStatu
 
 // underway says that the stage's attempt has a child that did not fail, so that no other is built now.
 func (s *stages) underway(records []v1alpha1.StageStatus, at jobs.Place) bool {
-	child, rec := s.newest(at), stageRecord(records, at.Stage, at.Round)
+	child, rec := newest(s.children, at), stageRecord(records, at.Stage, at.Round)
 	return child != nil && child.Outcome.State != jobs.Failed && (rec == nil || child.Place.Attempt >= *rec.Attempt)
 }
 
@@ -175,10 +172,10 @@ func (s *stages) skip(records *[]v1alpha1.StageStatus, at jobs.Place, stored v1a
 }
 
 // newest is the stage's child with the highest attempt.
-func (s *stages) newest(at jobs.Place) *Child {
+func newest(children []Child, at jobs.Place) *Child {
 	var found *Child
-	for i := range s.children {
-		c := &s.children[i]
+	for i := range children {
+		c := &children[i]
 		if sameStage(c.Place, at) && (found == nil || c.Place.Attempt > found.Place.Attempt) {
 			found = c
 		}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/golden"
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
@@ -39,7 +40,7 @@ func record(t *testing.T, name, kind string, o metav1.Object, status any, genera
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, filepath.Join("..", "..", "..", "test", "gitops", "testdata", name+".yaml"), string(data))
+	golden.Check(t, filepath.Join("..", "..", "..", "test", "gitops", "testdata", name+".yaml"), string(data))
 }
 
 // TestRecordedStatuses records an AlignmentRun in every phase, and holds each against what GitOps tools rely on: while

@@ -1,21 +1,16 @@
 package plan
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/golden"
 	"github.com/spatialalign/operator/internal/jobs"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // trace is a story of one run in memory. Its golden file, testdata/<name>.trace, is the specification: read it.
 type trace struct {
@@ -41,25 +36,8 @@ func playTraces(t *testing.T, traces []trace) {
 				play = tt.play
 			}
 			play(w)
-			golden(t, tt.name+".trace", w.trace.String())
+			golden.Check(t, tt.name+".trace", w.trace.String())
 		})
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); -update writes it anew:\n%s", path, diff)
 	}
 }
 

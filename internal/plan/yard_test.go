@@ -14,6 +14,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/golden"
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
@@ -149,7 +150,7 @@ func (y *yard[Status]) succeed(stage v1alpha1.StageName, o jobs.Outcome) {
 // done compares the trace with the golden file of the test.
 func (y *yard[Status]) done(name string) {
 	y.t.Helper()
-	golden(y.t, name+".trace", y.trace.String())
+	golden.Check(y.t, name+".trace", y.trace.String())
 }
 
 func file(key string) contract.Artifact {
