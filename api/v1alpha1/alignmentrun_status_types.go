@@ -71,7 +71,7 @@ type AlignmentRunStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 
-	// forecastGPUSeconds is what the next iteration is expected to take.
+	// forecastGPUSeconds is what the iteration after the last decided one is expected to take.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ForecastGPUSeconds int64 `json:"forecastGPUSeconds,omitempty"`

@@ -123,6 +123,7 @@ func (r *runPlan) settle(k int32, accepted bool, reason, message string) {
 	it.CompletionTime = &r.Now
 	r.status.Accuracy = accuracyAt(it.Evaluation, r.resolved.headline)
 	r.trim(k)
+	r.foresee()
 }
 
 // tripped says which guard metric of a candidate got too much worse than the best one's; empty when none did.

@@ -25,9 +25,11 @@ func (r *runPlan) forecast(k int32) int64 {
 	return most
 }
 
+// foresee says what the iteration after the last decision is expected to take, whatever was recorded before.
+func (r *runPlan) foresee() { r.status.ForecastGPUSeconds = r.forecast(r.decided() + 1) }
+
 // cannotPay says that iteration k must not start, because the budget does not hold its forecast.
 func (r *runPlan) cannotPay(k int32) bool {
-	r.status.ForecastGPUSeconds = r.forecast(k)
 	b := r.run.Spec.Budget
 	if b == nil || r.status.GPUSeconds+r.status.ForecastGPUSeconds <= gpuSeconds(b.GPUHours) {
 		return false

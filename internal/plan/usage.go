@@ -24,6 +24,7 @@ func (r *runPlan) account() {
 		it.GPUSeconds += charge(it.Stages, *it.Iteration, r.Children, r.Now)
 		r.status.GPUSeconds += it.GPUSeconds
 	}
+	r.foresee()
 }
 
 // charge adds to the records of an iteration's stages what their children used since, and returns how much that was.
