@@ -120,11 +120,16 @@ func ignoreExit(err error) error {
 // namespace makes a namespace that admits restricted pods only, with a store and an AlignmentRuntime of its name.
 func (c *cluster) namespace(t *testing.T, name string) string {
 	t.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
-	}}
-	c.create(t, namespace, store(name), alignmentRuntime(name))
+	if err := c.make(t.Context(), namespaceOf(name)...); err != nil {
+		t.Fatal(err)
+	}
 	return name
+}
+
+func namespaceOf(name string) []client.Object {
+	return []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}}, store(name), alignmentRuntime(name)}
 }
 
 func store(namespace string) *corev1.PersistentVolumeClaim {
@@ -140,11 +145,18 @@ func store(namespace string) *corev1.PersistentVolumeClaim {
 // create creates objects, in order.
 func (c *cluster) create(t *testing.T, objects ...client.Object) {
 	t.Helper()
+	if err := c.make(t.Context(), objects...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *cluster) make(ctx context.Context, objects ...client.Object) error {
 	for _, o := range objects {
-		if err := c.Create(t.Context(), o); err != nil {
-			t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+		if err := c.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
 		}
 	}
+	return nil
 }
 
 // gone reports whether an object no longer exists.
@@ -162,10 +174,13 @@ func objectsOf(list client.ObjectList) []client.Object {
 	return objects
 }
 
+// pollInterval is how often something waited for is looked at.
+const pollInterval = 200 * time.Millisecond
+
 // eventually waits until something is so.
 func eventually(ctx context.Context, within time.Duration, what string, so func() bool) error {
 	start := time.Now()
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, within, true, func(context.Context) (bool, error) { return so(), nil })
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, within, true, func(context.Context) (bool, error) { return so(), nil })
 	if err != nil {
 		return fmt.Errorf("%s: not within %s", what, time.Since(start).Round(time.Second))
 	}

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -91,7 +92,11 @@ func withCluster(run func() int) (code int, err error) {
 		processes.end()
 		os.Exit(130)
 	}()
+	for _, r := range references {
+		go r.make()
+	}
 	code = run()
+	processes.end()
 	// Item 20 holds for the objects of all items.
 	if err := shared.history.judgeSizes(); err != nil {
 		return 1, err
@@ -138,51 +143,55 @@ type undisturbed struct {
 // referenceNamespace begins the names of the namespaces of undisturbed runs.
 const referenceNamespace = "undisturbed"
 
-// references by the number of iterations.
-var references = map[int32]func(*testing.T) undisturbed{1: reference(1), 3: reference(3)}
+// references by the number of iterations. They are made from the beginning on.
+var references = map[int32]*reference{1: {iterations: 1}, 3: {iterations: 3}}
 
 // reference is an undisturbed run of some iterations, made once.
-func reference(iterations int32) func(*testing.T) undisturbed {
-	var once sync.Once
-	var u undisturbed
-	return func(t *testing.T) undisturbed {
-		t.Helper()
-		once.Do(func() { u = runUndisturbed(t, iterations) })
-		if u.end == "" {
-			t.Fatal("there is no undisturbed run to compare with")
-		}
-		return u
-	}
+type reference struct {
+	iterations int32
+	once       sync.Once
+	run        undisturbed
+	err        error
 }
 
-func runUndisturbed(t *testing.T, iterations int32) undisturbed {
+// get waits for the run.
+func (r *reference) get(t *testing.T) undisturbed {
 	t.Helper()
-	c, namespace := shared, shared.namespace(t, fmt.Sprintf("%s-%d", referenceNamespace, iterations))
-	o := c.operate(t, namespace, []string{namespace})
+	if r.make(); r.err != nil {
+		t.Fatalf("there is no undisturbed run to compare with: %v", r.err)
+	}
+	return r.run
+}
+
+func (r *reference) make() {
+	r.once.Do(func() { r.run, r.err = runUndisturbed(context.Background(), r.iterations) })
+}
+
+func runUndisturbed(ctx context.Context, iterations int32) (u undisturbed, err error) {
+	c, namespace := shared, fmt.Sprintf("%s-%d", referenceNamespace, iterations)
+	o, err := c.start(namespace, []string{namespace})
+	if err != nil {
+		return u, err
+	}
 	run := alignmentRun(namespace, runName, iterations)
-	c.create(t, run)
-	if err := c.ends(t.Context(), run); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(c.make(ctx, append(namespaceOf(namespace), run)...), c.ends(ctx, run)); err != nil {
+		return u, err
 	}
 	if run.Status.Phase != v1alpha1.PhaseSucceeded {
-		t.Fatalf("the undisturbed run fails: %+v", run.Status.Conditions)
+		return u, fmt.Errorf("the undisturbed run fails: %+v", run.Status.Conditions)
 	}
-	if err := c.history.judge(run); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(c.settled(ctx, run), c.history.judge(run)); err != nil {
+		return u, err
 	}
 	end, err := c.end(run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := undisturbed{end: end, watches: o.proxy.watches(), status: run.Status}
-	u.places = c.history.places(run)
+	u = undisturbed{end: end, watches: o.proxy.watches(), places: c.history.places(run), status: run.Status}
 	u.requests, u.writes = o.proxy.requests()
-	return u
+	return u, err
 }
 
-// An undisturbed run ends like another: nothing in what is compared depends on names, UIDs or times.
+// An undisturbed run is charged for the time that its pods held GPUs, to the second, and asks little of the API server.
 func TestUndisturbed(t *testing.T) {
 	t.Parallel()
-	u := references[3](t)
+	u := references[3].get(t)
 	t.Logf("an undisturbed run of 3 iterations takes %d requests, %d of them writes", u.requests, u.writes)
 }

@@ -11,7 +11,7 @@ import (
 // past.
 func TestFrozenWatches(t *testing.T) {
 	t.Parallel()
-	u, d := references[3](t), sized(10*time.Second, time.Minute)
+	u, d := references[3].get(t), sized(10*time.Second, time.Minute)
 	report.describe(3, "%d watched kinds frozen for %s each, and again across a restart that sees the past", len(u.watches), d)
 	for _, resource := range u.watches {
 		t.Run(resource, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestFrozenWatches(t *testing.T) {
 				err = c.ends(t.Context(), run)
 			}
 			if err == nil {
-				err = c.same(run, u.end)
+				err = c.same(t.Context(), run, u.end)
 			}
 			report.tried(t, 3, 2, err)
 		})

@@ -35,6 +35,8 @@ type history struct {
 	children map[types.UID]map[string]bool
 	// complaints of statuses that went backwards, by namespace.
 	complaints map[string][]string
+	// deleted are Jobs that a user deleted, and their owners, by UID.
+	deleted map[types.UID]bool
 	// scenes are all statuses of what nothing disturbed, as JSON, by kind.
 	scenes map[string][]json.RawMessage
 	// largest is the size in bytes of the largest object ever seen, by kind.
@@ -53,7 +55,7 @@ func emptyHistory() *history {
 	return &history{
 		births: map[types.UID][]birth{}, recorded: map[types.UID]map[jobs.Place]int64{},
 		children: map[types.UID]map[string]bool{}, complaints: map[string][]string{},
-		scenes: map[string][]json.RawMessage{}, largest: map[string]int{},
+		deleted: map[types.UID]bool{}, scenes: map[string][]json.RawMessage{}, largest: map[string]int{},
 	}
 }
 
@@ -115,6 +117,16 @@ func (h *history) keep(o client.Object) {
 	}
 	if data, err := json.Marshal(status); err == nil {
 		h.scenes[kindOf(o)] = append(h.scenes[kindOf(o)], data)
+	}
+}
+
+// forgive notes that a user deleted a Job or its owner, if that is so. See judge.
+func (h *history) forgive(ctx context.Context, c *cluster, job client.Object) {
+	if c.gone(ctx, job) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.deleted[job.GetUID()] = true
+		h.deleted[metav1.GetControllerOf(job).UID] = true
 	}
 }
 

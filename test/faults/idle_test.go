@@ -19,7 +19,7 @@ import (
 // starts at once.
 func TestIdleRuns(t *testing.T) {
 	const idle = 1000
-	u, c, namespace := references[1](t), shared, shared.namespace(t, "idle")
+	u, c, namespace := references[1].get(t), shared, shared.namespace(t, "idle")
 	d := sized(time.Minute, 10*time.Minute)
 	report.describe(24, "no write in %s beside %d finished runs, the operator's start among it; one more run started its first Job within 1 s", d, idle)
 	finished := settled(u.status)

@@ -12,15 +12,12 @@ import (
 
 // perRun is how many of an undisturbed run's writes a disturbed run suffers at: evenly spread, and each is reached only if
 // the run goes on after the one before, so that none can hide another's damage. Together the runs cover every write.
-var perRun = sized(15, 1)
-
-// lanes bounds the disturbed runs that go on at a time.
-var lanes = make(chan struct{}, 40)
+var perRun = sized(30, 1)
 
 // Item 1: the operator is killed before and after each of its writes.
 func TestKills(t *testing.T) {
 	t.Parallel()
-	u := references[3](t)
+	u := references[3].get(t)
 	report.describe(1, "operator killed before and after each of the %d writes of a 3-iteration run, %d kill(s) a run", u.writes, perRun)
 	for name, fault := range map[string]func(*operator) effect{"kill-before": killBefore, "kill-after": killAfter} {
 		atEveryWrite(t, u, 1, name, fault)
@@ -30,7 +27,7 @@ func TestKills(t *testing.T) {
 // Item 2: every write is done, and its answer lost.
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
-	u := references[3](t)
+	u := references[3].get(t)
 	report.describe(2, "answer lost of each of the %d writes of a 3-iteration run, %d a run", u.writes, perRun)
 	atEveryWrite(t, u, 2, "lost", func(*operator) effect { return lost })
 }
@@ -42,8 +39,6 @@ func atEveryWrite(t *testing.T, u undisturbed, item int, name string, fault func
 	for first := 1; first <= stride; first++ {
 		t.Run(fmt.Sprintf("%s/%d", name, first), func(t *testing.T) {
 			t.Parallel()
-			lanes <- struct{}{}
-			defer func() { <-lanes }()
 			c, namespace := shared, shared.namespace(t, fmt.Sprintf("%s-%d", name, first))
 			o := c.operate(t, namespace, []string{namespace})
 			writes := every(first, stride, u.writes)
@@ -56,7 +51,7 @@ func atEveryWrite(t *testing.T, u undisturbed, item int, name string, fault func
 				err = c.suffersLate(t, o, writes, run)
 			}
 			if err == nil {
-				err = c.same(run, u.end)
+				err = c.same(t.Context(), run, u.end)
 			}
 			report.tried(t, item, n, err)
 		})

@@ -87,12 +87,16 @@ func podsOf(run client.Object, places ...jobs.Place) func(*corev1.Pod) bool {
 // running are the pods that match and run, as the cache has them.
 func (k *kubelet) running(ctx context.Context, namespace string, matches func(*corev1.Pod) bool) []corev1.Pod {
 	var list corev1.PodList
-	if err := k.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := k.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
-		return p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil || !matches(&p)
-	})
+	var found []corev1.Pod
+	for i := range list.Items {
+		if p := &list.Items[i]; p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil && matches(p) {
+			found = append(found, *p.DeepCopy())
+		}
+	}
+	return found
 }
 
 // wished is what a test wants a pod to come to; nil when none has a wish.

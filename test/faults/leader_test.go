@@ -19,7 +19,7 @@ import (
 // in hand: a write that arrives a minute late, and caches of then.
 func TestStoppedLeader(t *testing.T) {
 	t.Parallel()
-	u, rounds, pairs := references[3](t), 1, 2
+	u, rounds, pairs := references[3].get(t), 1, 2
 	if full {
 		rounds, pairs = 5, 10
 	}
@@ -72,7 +72,7 @@ func (c *cluster) stopLeader(t *testing.T, namespace string, turn int, u undistu
 		if err := c.ends(t.Context(), run); err != nil {
 			return err
 		}
-		if err := c.same(run, u.end); err != nil {
+		if err := c.same(t.Context(), run, u.end); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 func TestNamesakes(t *testing.T) {
 	t.Parallel()
 	const lanes, lives = 10, 20
-	u, c := references[1](t), shared
+	u, c := references[1].get(t), shared
 	report.describe(18, "delete and create again under the same name, in background, foreground and orphaning: nothing adopted")
 	namespaces := make([]string, lanes)
 	for lane := range namespaces {
@@ -49,7 +50,7 @@ func TestNamesakes(t *testing.T) {
 			held.drop()
 			last := alignmentRun(namespace, runName, 1)
 			c.create(t, last)
-			errs = append(errs, c.ends(t.Context(), last), c.same(last, u.end))
+			errs = append(errs, c.ends(t.Context(), last), c.same(t.Context(), last, u.end))
 			for _, run := range dead {
 				errs = append(errs, c.history.judge(run))
 			}
@@ -58,7 +59,8 @@ func TestNamesakes(t *testing.T) {
 	}
 }
 
-// lived reports whether a run has come so far: 0 created, 1 accepted, 2 its first Job created, 3 and 4 one or two pods ended.
+// lived reports whether a run has come so far: 0 created, 1 accepted, 2 its first Job created, 3 its first pod ended, 4 a
+// later stage runs.
 func (c *cluster) lived(t *testing.T, run *v1alpha1.AlignmentRun, far int) bool {
 	t.Helper()
 	switch far {
@@ -70,18 +72,9 @@ func (c *cluster) lived(t *testing.T, run *v1alpha1.AlignmentRun, far int) bool 
 		return len(c.history.family(run)) > 0
 	}
 	var pods corev1.PodList
-	if err := c.List(t.Context(), &pods, client.InNamespace(run.Namespace)); err != nil {
+	if err := c.List(t.Context(), &pods, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelOwnerUID: string(run.UID)}); err != nil {
 		return false
 	}
-	own, done := map[string]bool{}, 0
-	for _, b := range c.history.family(run) {
-		own[string(b.uid)] = true
-	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		if owner := metav1.GetControllerOf(pod); owner != nil && own[string(owner.UID)] && pod.Status.Phase == corev1.PodSucceeded {
-			done++
-		}
-	}
-	return done >= far-2
+	phase := map[int]corev1.PodPhase{3: corev1.PodSucceeded, 4: corev1.PodRunning}[far]
+	return slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.Status.Phase == phase })
 }

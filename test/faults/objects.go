@@ -17,6 +17,7 @@ const (
 	// runName of runs whose ends are compared: a name enters lineage records.
 	runName = "run"
 	prompts = 30
+	gpu     = corev1.ResourceName("nvidia.com/gpu")
 )
 
 // alignmentRuntime is the runtime of a namespace, named like it.
@@ -24,7 +25,7 @@ func alignmentRuntime(namespace string) *v1alpha1.AlignmentRuntime {
 	digest := v1alpha1.Digest(contract.Digest([]byte("weights")))
 	stage := func(shards int32) v1alpha1.StageTemplate {
 		return v1alpha1.StageTemplate{Image: "runtime:1", Command: []string{"/runtime"}, Shards: shards, Resources: &corev1.ResourceRequirements{
-			Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")},
+			Limits: corev1.ResourceList{gpu: resource.MustParse("1")},
 		}}
 	}
 	return &v1alpha1.AlignmentRuntime{

@@ -32,22 +32,31 @@ type operator struct {
 
 const binary = "../../bin/spatialalign"
 
-// operate starts an operator for namespaces of this cluster, with further flags. It ends with the test, which fails if
-// the operator ever ended or panicked of its own accord.
+// operate starts an operator that ends with the test, which fails if the operator ever ended or panicked of its own accord.
 func (c *cluster) operate(t *testing.T, name string, namespaces []string, flags ...string) *operator {
 	t.Helper()
-	p, err := newProxy(c.admin)
+	o, err := c.start(name, namespaces, flags...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.retire(t) })
+	return o
+}
+
+// start starts an operator for namespaces of this cluster, with further flags.
+func (c *cluster) start(name string, namespaces []string, flags ...string) (*operator, error) {
+	p, err := newProxy(c.admin)
+	if err != nil {
+		return nil, err
 	}
 	o := &operator{proxy: p, log: filepath.Join(c.logs, name+".log"), closed: make(chan struct{})}
 	kubeconfig := filepath.Join(c.logs, name+".kubeconfig")
 	if err := os.WriteFile(kubeconfig, fmt.Appendf(nil, kubeconfigFormat, p.server.URL), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	log, err := os.Create(o.log)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	args := append([]string{
 		"manager", "--namespaces=" + strings.Join(namespaces, ","), "--stage-image=operator:1",
@@ -66,12 +75,11 @@ func (c *cluster) operate(t *testing.T, name string, namespaces []string, flags 
 		return cmd.Start()
 	}
 	if err := start(); err != nil {
-		t.Fatalf("start %s (make test-faults builds it): %v", binary, err)
+		return nil, fmt.Errorf("start %s (make test-faults builds it): %w", binary, err)
 	}
 	go o.supervise(start)
 	processes.add(o.end)
-	t.Cleanup(func() { o.retire(t) })
-	return o
+	return o, nil
 }
 
 const errRetired = injected("the operator is retired")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +25,8 @@ import (
 // stage, attempt); iteration records contiguous and never backwards; no stage repeated after it was recorded; no child
 // named that was not created for its owner.
 
-// judge holds an object, its children and theirs against the history.
+// judge holds an object, its children and theirs against the history. A child that a user deletes before any record of it
+// is written may be made again as the same attempt (docs/adr/0004).
 func (h *history) judge(o client.Object) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -39,7 +41,7 @@ func (h *history) judgeFamily(o client.Object) []error {
 	var errs []error
 	born, own := map[jobs.Place]birth{}, map[string]bool{}
 	for _, b := range h.births[o.GetUID()] {
-		if twin, ok := born[b.place]; ok {
+		if twin, ok := born[b.place]; ok && !h.deleted[twin.uid] {
 			errs = append(errs, fmt.Errorf("%s: two children for %+v: %s (%s) and %s (%s)", o.GetName(), b.place, twin.name, twin.uid, b.name, b.uid))
 		}
 		born[b.place], own[b.name] = b, true
@@ -109,7 +111,7 @@ func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
 
 // momentary are the fields of a status that depend on when things happened.
 var momentary = []string{
-	"progress", "lastTransitionTime", "startTime", "completionTime", "activeSeconds", "activeSince", "usageTime", "stuckSince",
+	"progress", "lastTransitionTime", "startTime", "completionTime", "activeSeconds", "activeSince", "usage", "usageTime", "stuckSince",
 }
 
 // comparable drops what is momentary, and puts lists that are sets into order.
@@ -145,16 +147,41 @@ func label(v any) string {
 	return ""
 }
 
-// same holds a run against the end of an undisturbed one, and against the history.
-func (c *cluster) same(run *v1alpha1.AlignmentRun, undisturbed string) error {
-	end, err := c.end(run)
-	if err != nil {
-		return err
-	}
-	if diff := cmp.Diff(undisturbed, end); diff != "" {
-		err = fmt.Errorf("run %s/%s ends otherwise than an undisturbed one: %s", run.Namespace, run.Name, diff)
+// settling is how long the operator may take, after a run's end, to record what the last pods used.
+const settling = 30 * time.Second
+
+// same holds a run against the end of an undisturbed one, once it has settled, and against the history.
+func (c *cluster) same(ctx context.Context, run *v1alpha1.AlignmentRun, undisturbed string) error {
+	var end string
+	var err error
+	if eventually(ctx, settling, "", func() bool {
+		_ = c.Get(ctx, client.ObjectKeyFromObject(run), run)
+		end, err = c.end(run)
+		return err != nil || end == undisturbed
+	}) != nil {
+		err = fmt.Errorf("run %s/%s ends otherwise than an undisturbed one: %s", run.Namespace, run.Name, cmp.Diff(undisturbed, end))
 	}
 	return errors.Join(err, c.history.judge(run))
+}
+
+// settled waits until a run is charged for all that its pods say they used.
+func (c *cluster) settled(ctx context.Context, run *v1alpha1.AlignmentRun) error {
+	return eventually(ctx, settling, "all GPU time is recorded", func() bool {
+		var pods corev1.PodList
+		if c.Get(ctx, client.ObjectKeyFromObject(run), run) != nil || c.List(ctx, &pods, client.InNamespace(run.Namespace)) != nil {
+			return false
+		}
+		used := int64(0)
+		for i := range pods.Items {
+			used += stageSeconds * gpusOf(&pods.Items[i])
+		}
+		return run.Status.GPUSeconds == used
+	})
+}
+
+func gpusOf(pod *corev1.Pod) int64 {
+	q := pod.Spec.Containers[0].Resources.Limits[gpu]
+	return q.Value()
 }
 
 // found holds what a run found against what an undisturbed one did, and the run against the history: its stages may have

@@ -13,7 +13,7 @@ import (
 // Item 12: an API server that fails often. All runs finish as they would, with at most three times the usual requests.
 func TestFailingRequests(t *testing.T) {
 	t.Parallel()
-	u, d := references[3](t), sized(2*time.Minute, 30*time.Minute)
+	u, d := references[3].get(t), sized(2*time.Minute, 30*time.Minute)
 	report.describe(12, "runs finished while for %s 10 %% of writes met 409, 5 %% of requests 429 and 5 %% 500, 504 or a lost answer", d)
 	c, namespace := shared, shared.namespace(t, "weather")
 	o := c.operate(t, namespace, []string{namespace})
@@ -33,7 +33,7 @@ func TestFailingRequests(t *testing.T) {
 				if err := c.ends(t.Context(), run); err != nil {
 					return err
 				}
-				if err := c.same(run, u.end); err != nil {
+				if err := c.same(t.Context(), run, u.end); err != nil {
 					return err
 				}
 				counts[lane]++

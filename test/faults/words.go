@@ -17,23 +17,27 @@ import (
 // word is the last word of a stage's shard that ended well. It is a function of the stage's spec: two runs that ask for
 // the same get the same, whatever their names and UIDs.
 func word(spec *contract.Spec, shard int) string {
-	content := timeless(spec)
-	artifact := func(name string) contract.Artifact {
-		return contract.Artifact{Key: path.Join(spec.Output, name), Digest: contract.Digest([]byte(content + "\n" + name))}
-	}
-	manifest := artifact(fmt.Sprintf("%d/manifest.json", shard))
-	said := contract.Termination{Class: contract.ExitDone.Class(), Manifest: &manifest, Outputs: map[string]contract.Artifact{}}
-	for _, name := range spec.Outputs() {
-		said.Outputs[name] = artifact(name)
-	}
-	if tell := numbers[spec.Stage]; tell != nil {
-		said.Counts, said.Metrics = tell(spec)
-	}
-	data, err := json.Marshal(said)
+	data, err := json.Marshal(said(spec, shard, timeless(spec)))
 	if err != nil {
 		panic(err) // plain data
 	}
 	return string(data)
+}
+
+// said is what a shard says whose work is known by its content.
+func said(spec *contract.Spec, shard int, content string) contract.Termination {
+	artifact := func(name string) contract.Artifact {
+		return contract.Artifact{Key: path.Join(spec.Output, name), Digest: contract.Digest([]byte(content + "\n" + name))}
+	}
+	manifest := artifact(fmt.Sprintf("%d/manifest.json", shard))
+	t := contract.Termination{Class: contract.ExitDone.Class(), Manifest: &manifest, Outputs: map[string]contract.Artifact{}}
+	for _, name := range spec.Outputs() {
+		t.Outputs[name] = artifact(name)
+	}
+	if tell := numbers[spec.Stage]; tell != nil {
+		t.Counts, t.Metrics = tell(spec)
+	}
+	return t
 }
 
 type (

@@ -5,6 +5,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -75,7 +76,8 @@ func grown(o plan.Object) (plan.Child, error) {
 	case *v1alpha1.ScoringBatch:
 		child.Place, child.Batch = placeOf(o), o
 		spec := contract.Spec{Stage: contract.Score, Output: "batches/" + o.Name, Score: &contract.ScoreSpec{Index: contract.Artifact{Key: string(o.Spec.Index.Key)}}}
-		return child, score(o, &spec)
+		score(o, &spec)
+		return child, nil
 	case *v1alpha1.PreferenceDataset:
 		child.Place, child.Dataset = placeOf(o), o
 		o.Status.Summary = &v1alpha1.PairSummary{
@@ -96,39 +98,30 @@ func tell(o *jobs.Outcome, job *batchv1.Job) error {
 	}
 	o.Outputs, o.Counts, o.Metrics, o.Image = map[string]contract.Artifact{}, counts{}, metrics{}, imageID
 	for shard := range int(*job.Spec.Completions) {
-		said, err := contract.ParseTermination([]byte(word(&spec, shard)))
-		if err != nil {
-			return fmt.Errorf("%s: %w", job.Name, err)
-		}
-		o.Outputs["manifest/"+strconv.Itoa(shard)] = *said.Manifest
-		for name, a := range said.Outputs {
-			o.Outputs[name] = a
-		}
-		for name, n := range said.Counts {
+		last := said(&spec, shard, spec.Output)
+		o.Outputs["manifest/"+strconv.Itoa(shard)] = *last.Manifest
+		maps.Copy(o.Outputs, last.Outputs)
+		for name, n := range last.Counts {
 			o.Counts[name] += n
 		}
-		o.Metrics = said.Metrics
+		o.Metrics = last.Metrics
 	}
 	return nil
 }
 
 // score fills a batch's summary in from what its score stage says.
-func score(batch *v1alpha1.ScoringBatch, spec *contract.Spec) error {
-	said, err := contract.ParseTermination([]byte(word(spec, 0)))
-	if err != nil {
-		return err
-	}
+func score(batch *v1alpha1.ScoringBatch, spec *contract.Spec) {
+	last := said(spec, 0, spec.Output)
 	s := &v1alpha1.ScoreSummary{
-		Total: ptr.To(said.Counts["total"]), Scored: ptr.To(said.Counts["scored"]), Invalid: ptr.To(said.Counts["invalid"]), Missing: ptr.To(said.Counts["missing"]),
+		Total: ptr.To(last.Counts["total"]), Scored: ptr.To(last.Counts["scored"]), Invalid: ptr.To(last.Counts["invalid"]), Missing: ptr.To(last.Counts["missing"]),
 		MeanScore: "0.5", Guards: []v1alpha1.NamedMetric{{Name: "frozenFrames", Value: "0.01"}},
 		Scores: &v1alpha1.ArtifactReference{
-			Key: v1alpha1.ArtifactKey(said.Outputs["scores"].Key), Digest: v1alpha1.Digest(said.Outputs["scores"].Digest),
+			Key: v1alpha1.ArtifactKey(last.Outputs["scores"].Key), Digest: v1alpha1.Digest(last.Outputs["scores"].Digest),
 		},
 	}
 	for tenth := range 10 {
 		at := fmt.Sprintf("%.1f", float64(tenth)/10)
-		s.Accuracy = append(s.Accuracy, v1alpha1.AccuracyAt{Threshold: v1alpha1.Fraction(at), Value: v1alpha1.Fraction(said.Metrics["accuracy/"+at])})
+		s.Accuracy = append(s.Accuracy, v1alpha1.AccuracyAt{Threshold: v1alpha1.Fraction(at), Value: v1alpha1.Fraction(last.Metrics["accuracy/"+at])})
 	}
 	batch.Status.Summary = s
-	return nil
 }
