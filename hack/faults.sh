@@ -16,6 +16,6 @@ status=0
 # The test process plays every kubelet: less garbage collection leaves more of the machine to what is tested.
 export GOGC=400
 # Items mostly wait, each for its own faults: so many runs side by side keep two cores busy, and starve none.
-hack/gotest.sh faults -tags faults -count=1 -parallel 16 -timeout "$timeout" ${ITEMS:+-run "$ITEMS"} || status=$?
+hack/gotest.sh faults -tags faults -count=1 -parallel 18 -timeout "$timeout" ${ITEMS:+-run "$ITEMS"} || status=$?
 cat "$FAULTS_REPORT" || status=1
 exit "$status"

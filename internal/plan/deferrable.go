@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -18,7 +20,7 @@ func (r *runPlan) deferrable() bool {
 	for _, it := range was.Iterations {
 		recorded[*it.Iteration] = it.Stages
 	}
-	for _, it := range is.Iterations {
+	for _, it := range slices.Backward(is.Iterations) { // what is new is in the newest
 		if !sameStages(recorded[*it.Iteration], it.Stages, cheap) {
 			return false
 		}
@@ -31,7 +33,7 @@ func (r *runPlan) onlyUsage() bool {
 	if !sameState(*r.was, r.status) || len(r.was.Iterations) != len(r.status.Iterations) {
 		return false
 	}
-	for i := range r.status.Iterations {
+	for i := range slices.Backward(r.status.Iterations) {
 		if !sameStages(r.was.Iterations[i].Stages, r.status.Iterations[i].Stages, func(*v1alpha1.StageStatus) bool { return false }) {
 			return false
 		}
