@@ -29,7 +29,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		forget(r.Engine, &run)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	recorded := recall(r.Engine, &run, &run.Status)
+	recorded, urgent := recall(r.Engine, &run, &run.Status)
 	f := family{owner: &run, nested: true, records: map[int32][]v1alpha1.StageStatus{}, look: r.look(run.Status.Progress)}
 	for _, it := range run.Status.Iterations {
 		f.records[*it.Iteration] = it.Stages
@@ -53,7 +53,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
-		object: &run, status: &run.Status, recorded: recorded, ledger: runLedger,
+		object: &run, status: &run.Status, recorded: recorded, urgent: urgent, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },
 	}, plan.Run(base, &run, related))
 }

@@ -8,36 +8,43 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// deferral is a status that was planned and not written: it may wait, but must not be forgotten. Otherwise a child that
-// somebody deletes meanwhile would look as if it had never been, and be made again under its name.
+// deferral is a status that was planned and that the cache does not show: it may wait to be written, its write came to nothing,
+// or the cache is behind. It must not be forgotten: otherwise a child that somebody deletes meanwhile would look as if it had
+// never been, and be made again under its name.
 type deferral struct {
 	uid               types.UID
 	recorded, planned any
+	// urgent says that its write came to nothing, and must be tried again.
+	urgent bool
 }
 
-// recall puts the status that was planned last in the place of the recorded one, as long as that is still the same, and
-// returns the recorded one.
-func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *Status) {
+// recall puts the status that was planned last in the place of the recorded one, as long as that is still the same. It
+// returns the recorded one, and whether the planned one should have been written.
+func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *Status, urgent bool) {
 	was := *status
-	if v, ok := e.deferred.Load(deferralKey(o)); ok {
-		d := v.(deferral)
-		if d.uid == o.GetUID() && equality.Semantic.DeepEqual(d.recorded, was) {
-			*status = d.planned.(Status)
-		}
+	v, ok := e.deferred.Load(deferralKey(o))
+	if !ok {
+		return &was, false
 	}
-	return &was
+	d := v.(deferral)
+	if d.uid != o.GetUID() || !equality.Semantic.DeepEqual(d.recorded, was) {
+		forget(e, o) // the cache shows it, or something newer
+		return &was, false
+	}
+	*status = d.planned.(Status)
+	return &was, d.urgent
 }
 
-// remember keeps a status that was not written.
-func remember[Status any](e *Engine, o client.Object, recorded, planned *Status) {
+// remember keeps a status that the cache does not show yet.
+func remember[Status any](e *Engine, o client.Object, recorded, planned *Status, urgent bool) {
 	if equality.Semantic.DeepEqual(recorded, planned) {
 		forget(e, o)
 		return
 	}
-	e.deferred.Store(deferralKey(o), deferral{o.GetUID(), *recorded, *planned})
+	e.deferred.Store(deferralKey(o), deferral{o.GetUID(), *recorded, *planned, urgent})
 }
 
-// forget drops what is remembered of an object that was written, or is gone.
+// forget drops what is remembered of an object that the cache shows as it is, or that is gone.
 func forget(e *Engine, o client.Object) { e.deferred.Delete(deferralKey(o)) }
 
 func deferralKey(o client.Object) string {

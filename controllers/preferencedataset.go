@@ -26,7 +26,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		forget(r.Engine, &dataset)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	recorded := recall(r.Engine, &dataset, &dataset.Status)
+	recorded, urgent := recall(r.Engine, &dataset, &dataset.Status)
 	parent, err := r.parent(ctx, &dataset)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -44,7 +44,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
-		object: &dataset, status: &dataset.Status, recorded: recorded, ledger: datasetLedger,
+		object: &dataset, status: &dataset.Status, recorded: recorded, urgent: urgent, ledger: datasetLedger,
 		announce: func(before, after *v1alpha1.PreferenceDatasetStatus) {
 			r.announce(&dataset, datasetLedger(before), datasetLedger(after))
 		},

@@ -30,7 +30,9 @@ type subject[Status any] struct {
 	status *Status
 	// recorded is what the API server holds: see Engine.recall.
 	recorded *Status
-	ledger   func(*Status) ledger
+	// urgent says that the status it was planned from should have been recorded.
+	urgent bool
+	ledger func(*Status) ledger
 	// announce emits the events of a recorded change.
 	announce func(before, after *Status)
 }
@@ -46,9 +48,14 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		}
 	}
 	*s.status = next.Status
-	if s.write(next.Deferrable && len(failed) == 0, e) {
-		forget(e, s.object)
-		if updateErr := e.Client.Status().Update(ctx, s.object); updateErr != nil {
+	if s.write(next.Deferrable && !s.urgent && len(failed) == 0, e) {
+		updateErr := e.Client.Status().Update(ctx, s.object)
+		if apierrors.IsInvalid(updateErr) || apierrors.IsRequestEntityTooLargeError(updateErr) {
+			forget(e, s.object) // it will never be recorded
+		} else {
+			remember(e, s.object, s.recorded, &next.Status, updateErr != nil)
+		}
+		if updateErr != nil {
 			if apierrors.IsConflict(updateErr) && err == nil {
 				// The cache is behind: what is newer is on its way and will be planned from.
 				return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
@@ -57,7 +64,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		}
 		s.announce(s.recorded, s.status)
 	} else {
-		remember(e, s.object, s.recorded, s.status)
+		remember(e, s.object, s.recorded, s.status, false)
 	}
 	if err != nil {
 		return ctrl.Result{}, err

@@ -26,7 +26,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		forget(r.Engine, &batch)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	recorded := recall(r.Engine, &batch, &batch.Status)
+	recorded, urgent := recall(r.Engine, &batch, &batch.Status)
 	parent, err := r.parent(ctx, &batch)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -48,7 +48,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
-		object: &batch, status: &batch.Status, recorded: recorded, ledger: batchLedger,
+		object: &batch, status: &batch.Status, recorded: recorded, urgent: urgent, ledger: batchLedger,
 		announce: func(before, after *v1alpha1.ScoringBatchStatus) {
 			r.announce(&batch, batchLedger(before), batchLedger(after))
 		},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +66,8 @@ type cluster struct {
 	hold map[v1alpha1.StageName]bool
 	// fate of a shard: its exit code and last word. A success by default.
 	fate func(stage v1alpha1.StageName, attempt string, spec contract.Spec, shard int) (code int32, said string)
+	// conflicts says which status writes of the operator meet a conflict.
+	conflicts atomic.Pointer[func(body []byte) bool]
 	// negligent lets what has lost its owner live.
 	negligent bool
 }
@@ -96,6 +99,7 @@ func (c *cluster) operate(progressInterval time.Duration) {
 	c.t.Helper()
 	kube := rest.CopyConfig(server)
 	kube.Wrap(c.requests.wrap)
+	kube.Wrap(c.refuse)
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
 		Scheme: controllers.Scheme(), Cache: controllers.CacheOptions([]string{c.namespace}),
 		Metrics: metricsserver.Options{BindAddress: "0"},
