@@ -161,16 +161,26 @@ func (c cluster) describe() string {
 	return fmt.Sprintf("%s%v", out, err)
 }
 
-// plugin runs kubectl-align.
+// plugin runs kubectl-align, which must go well, and returns what it prints.
 func (c cluster) plugin(args ...string) string {
 	c.Helper()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(c.Context(), "../../bin/kubectl-align", args...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		c.Fatalf("kubectl align %s: %v\n%s", strings.Join(args, " "), err, out.String())
+	out, err := c.tryPlugin(args...)
+	if err != nil {
+		c.Fatal(err)
 	}
-	return out.String()
+	return out
+}
+
+// tryPlugin runs kubectl-align, and returns what it prints and how it fails.
+func (c cluster) tryPlugin(args ...string) (string, error) {
+	c.Helper()
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(c.Context(), "../../bin/kubectl-align", args...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl align %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), said.String())
+	}
+	return out.String(), nil
 }
 
 func condition(run *v1alpha1.AlignmentRun, kind string) metav1.Condition {

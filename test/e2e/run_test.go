@@ -87,6 +87,7 @@ func firstRun(t *testing.T) {
 		}
 	})
 	t.Run("a ScoringBatch and a PreferenceDataset alone", func(t *testing.T) { alone(connect(t), ns, run) })
+	t.Run("its lineage, and what the store holds", func(t *testing.T) { kept(connect(t), ns, run) })
 }
 
 // alone scores and pairs iteration 1's videos again, outside of the run.
