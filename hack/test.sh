@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Runs every test but `make test-faults` (which wants a machine of its own for some minutes), part by part, and ends with a
-# table of the parts and a line `N passed, N failed` that counts the Go tests. A failed part does not keep the others from
-# running. Nothing is left running, also after a failure or ^C.
+# Runs every test, part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the Go tests.
+# A failed part does not keep the others from running. Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(verify lint unit controls modules envtest e2e)
+parts=(verify lint unit controls modules envtest faults e2e)
 declare -A result seconds
 session=
 
