@@ -65,10 +65,19 @@ func baseline() v1alpha1.IterationStatus {
 	return v1alpha1.IterationStatus{
 		Iteration: new(int32(0)), StartTime: at(0), CompletionTime: at(24),
 		Stages: []v1alpha1.StageStatus{
-			done(v1alpha1.StageEvaluationPrepare, 0, 3), done(v1alpha1.StageEvaluationSample, 3, 15), done(v1alpha1.StageEvaluationScore, 15, 24),
+			done(v1alpha1.StagePrepare, 0, 3), done(v1alpha1.StageEvaluationSample, 3, 15), done(v1alpha1.StageEvaluationScore, 15, 24),
 		},
 		Evaluation: summary("0.352"),
 	}
+}
+
+// stuckInPrepare is a run whose first stage cannot begin.
+func stuckInPrepare() *v1alpha1.AlignmentRun {
+	run := started()
+	prepare := running(v1alpha1.StagePrepare, "first-run-0-prepare", 1)
+	prepare.Message = "pod first-run-0-prepare-0-x7x2k: ImagePullBackOff: Back-off pulling image \"spatialalign:1\""
+	run.Status.Iterations = []v1alpha1.IterationStatus{{Iteration: new(int32(0)), StartTime: at(1), Stages: []v1alpha1.StageStatus{prepare}}}
+	return run
 }
 
 // finished is iteration n with its decision.
@@ -79,7 +88,11 @@ func finished(n int32, from int, accuracy string, accepted bool) v1alpha1.Iterat
 		Evaluation: summary(accuracy),
 		Decision:   &v1alpha1.Decision{Accepted: new(accepted), Message: fmt.Sprintf("Acc@0.7 %s against the best one's", accuracy)},
 	}
-	for i, name := range iterationStages {
+	names := iterationStages
+	if n == 1 {
+		names = names[1:] // its samples are listed by the run's own Prepare
+	}
+	for i, name := range names {
 		it.Stages = append(it.Stages, done(name, from+5*i, from+5*i+5))
 	}
 	return it
@@ -91,7 +104,7 @@ func midway() (*v1alpha1.AlignmentRun, children) {
 	run.Status.Iterations = []v1alpha1.IterationStatus{baseline(), {
 		Iteration: new(int32(1)), StartTime: at(3),
 		Stages: []v1alpha1.StageStatus{
-			done(v1alpha1.StagePrepare, 3, 5), done(v1alpha1.StageSample, 5, 25), running(v1alpha1.StageScore, "first-run-1-score", 25),
+			done(v1alpha1.StageSample, 3, 25), running(v1alpha1.StageScore, "first-run-1-score", 25),
 		},
 	}}
 	batch := &v1alpha1.ScoringBatch{

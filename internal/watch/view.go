@@ -72,10 +72,13 @@ type Progress struct {
 }
 
 var (
-	baselineStages  = []v1alpha1.StageName{v1alpha1.StageEvaluationPrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore}
-	iterationStages = slices.Concat([]v1alpha1.StageName{
+	// baselineStages begin with the run's own Prepare, which lists the samples of the baseline and of iteration 1.
+	baselineStages  = []v1alpha1.StageName{v1alpha1.StagePrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore}
+	iterationStages = []v1alpha1.StageName{
 		v1alpha1.StagePrepare, v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StagePair, v1alpha1.StageTrain,
-	}, baselineStages, []v1alpha1.StageName{v1alpha1.StageCompare, v1alpha1.StageLineage})
+		v1alpha1.StageEvaluationPrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore,
+		v1alpha1.StageCompare, v1alpha1.StageLineage,
+	}
 )
 
 // NewView looks at a run and at the children of its stages, by name.
@@ -163,26 +166,37 @@ func newIteration(status *v1alpha1.AlignmentRunStatus, i int, threshold string,
 	if from.Pairs != nil {
 		it.Pairs = from.Pairs.Pairs
 	}
+	it.Stages = stagesOf(from.Stages, it.Number, func(rec *v1alpha1.StageStatus) Stage {
+		return newStage(rec, it.Number, status.Progress, batches, datasets)
+	})
+	return it
+}
+
+// stagesOf an iteration: all that are recorded, in the order of the loop, and those that are still to come.
+func stagesOf(from []v1alpha1.StageStatus, iteration int32, show func(*v1alpha1.StageStatus) Stage) []Stage {
 	names := iterationStages
-	if it.Number == 0 {
+	if iteration == 0 {
 		names = baselineStages
 	}
+	var stages []Stage
+	begun := 0 // up to here; what has no record before the newest that has one was not needed
 	for _, name := range names {
-		stage := Stage{Name: name}
-		for j := range from.Stages {
-			if from.Stages[j].Name == name && round(&from.Stages[j]) == 0 {
-				stage = newStage(&from.Stages[j], it.Number, status.Progress, batches, datasets)
-			}
+		i := slices.IndexFunc(from, func(rec v1alpha1.StageStatus) bool { return rec.Name == name && round(&rec) == 0 })
+		if i < 0 {
+			stages = append(stages, Stage{Name: name})
+			continue
 		}
-		it.Stages = append(it.Stages, stage)
+		stages = append(stages, show(&from[i]))
+		begun = len(stages)
 	}
+	stages = slices.Concat(slices.DeleteFunc(stages[:begun:begun], func(s Stage) bool { return s.State == "" }), stages[begun:])
 	// What few iterations have: further rounds of samples, and the test.
-	for j := range from.Stages {
-		if rec := &from.Stages[j]; round(rec) > 0 || !slices.Contains(iterationStages, rec.Name) {
-			it.Stages = append(it.Stages, newStage(rec, it.Number, status.Progress, batches, datasets))
+	for i := range from {
+		if rec := &from[i]; round(rec) > 0 || !slices.Contains(names, rec.Name) {
+			stages = append(stages, show(rec))
 		}
 	}
-	return it
+	return stages
 }
 
 func round(s *v1alpha1.StageStatus) int32 {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,10 @@ func TestScreen(t *testing.T) {
 	waiting := newRun()
 	waiting.Status.Phase = v1alpha1.PhasePending
 	waiting.Status.Conditions = []metav1.Condition{
-		condition(v1alpha1.ConditionReconciling, v1alpha1.ReasonRuntimeNotFound, "AlignmentRuntime \"synthetic\" does not exist; create it", 0),
+		condition(v1alpha1.ConditionReconciling, v1alpha1.ReasonRuntimeNotFound, "AlignmentRuntime \"synthetic\" does not exist; waiting for it", 0),
 	}
+
+	preparing := stuckInPrepare()
 
 	sampling := started()
 	sample := running(v1alpha1.StageSample, "job", 10)
@@ -27,9 +30,9 @@ func TestScreen(t *testing.T) {
 	sample.Message = "pod first-run-0: 0/1 nodes are available:\n1 Insufficient nvidia.com/gpu \x1b[31m"
 	sampling.Status.Iterations = []v1alpha1.IterationStatus{
 		{Iteration: new(int32(0)), StartTime: at(0), Stages: []v1alpha1.StageStatus{
-			done(v1alpha1.StageEvaluationPrepare, 0, 3), running(v1alpha1.StageEvaluationSample, "other", 3),
+			done(v1alpha1.StagePrepare, 0, 3), running(v1alpha1.StageEvaluationSample, "other", 3),
 		}},
-		{Iteration: new(int32(1)), StartTime: at(3), Stages: []v1alpha1.StageStatus{done(v1alpha1.StagePrepare, 3, 10), sample}},
+		{Iteration: new(int32(1)), StartTime: at(3), Stages: []v1alpha1.StageStatus{sample}},
 	}
 	sampling.Status.Progress = &v1alpha1.ProgressStatus{
 		Iteration: new(int32(0)), Stage: v1alpha1.StageEvaluationSample, Percentage: new(int32(8)), EstimatedRemainingSeconds: new(int64(310)), LastUpdatedTime: at(28),
@@ -46,6 +49,7 @@ func TestScreen(t *testing.T) {
 		connection string
 	}{
 		{"waiting", view(waiting, children{}), wide, ""},
+		{"preparing", view(preparing, children{}), wide, ""},
 		{"two-stages-at-once", view(sampling, children{}), wide, ""},
 		{"scoring", view(scoring, batch), wide, ""},
 		{"narrow", view(sampling, children{}), Size{Columns: 50, Rows: 40}, ""},
@@ -66,6 +70,44 @@ func TestScreen(t *testing.T) {
 				}
 			}
 			golden.Check(t, "screen-"+tc.name+".txt", strings.Join(rows, "\n")+"\n")
+		})
+	}
+}
+
+// TestStages: the stages of every iteration are those that it has, and nothing that is recorded is left out.
+func TestStages(t *testing.T) {
+	const recorded, ahead = v1alpha1.StageSucceeded, v1alpha1.StageState("")
+	again := done(v1alpha1.StageSample, 9, 10)
+	again.Round = new(int32(1))
+	for _, tc := range []struct {
+		name      string
+		iteration int32
+		records   []v1alpha1.StageStatus
+		want      []Stage
+	}{
+		{"the baseline begins with Prepare", 0, nil, []Stage{
+			{Name: v1alpha1.StagePrepare, State: ahead}, {Name: v1alpha1.StageEvaluationSample, State: ahead}, {Name: v1alpha1.StageEvaluationScore, State: ahead},
+		}},
+		{"a baseline taken over needs no samples", 0, []v1alpha1.StageStatus{done(v1alpha1.StageEvaluationScore, 1, 2)}, []Stage{
+			{Name: v1alpha1.StageEvaluationScore, State: recorded},
+		}},
+		{"what the loop does not have in iteration 0", 0, []v1alpha1.StageStatus{done(v1alpha1.StageEvaluationScore, 1, 2), done(v1alpha1.StageEvaluationPrepare, 2, 3)}, []Stage{
+			{Name: v1alpha1.StageEvaluationScore, State: recorded}, {Name: v1alpha1.StageEvaluationPrepare, State: recorded},
+		}},
+		{"without Prepare, and with another round and a test", 2, []v1alpha1.StageStatus{
+			done(v1alpha1.StageSample, 1, 2), again, done(v1alpha1.StageCompare, 2, 3), done(v1alpha1.StageTestSample, 3, 4),
+		}, []Stage{
+			{Name: v1alpha1.StageSample, State: recorded}, {Name: v1alpha1.StageCompare, State: recorded}, {Name: v1alpha1.StageLineage, State: ahead},
+			{Name: v1alpha1.StageSample, Round: 1, State: recorded}, {Name: v1alpha1.StageTestSample, State: recorded},
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := stagesOf(tc.records, tc.iteration, func(rec *v1alpha1.StageStatus) Stage {
+				return Stage{Name: rec.Name, Round: round(rec), State: rec.State}
+			})
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got  %+v\nwant %+v", got, tc.want)
+			}
 		})
 	}
 }

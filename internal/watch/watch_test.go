@@ -28,8 +28,9 @@ func TestPrinterSaysEachChangeOnce(t *testing.T) {
 		p.Show(view(run, c), begin.Add(time.Duration(seconds)*time.Second), connection)
 	}
 	waiting := newRun()
-	waiting.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReconciling, v1alpha1.ReasonRuntimeNotFound, "AlignmentRuntime \"synthetic\" does not exist", -1)}
+	waiting.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReconciling, v1alpha1.ReasonRuntimeNotFound, "AlignmentRuntime \"synthetic\" does not exist; waiting for it", -1)}
 	show(0, waiting, children{}, "")
+	show(2, stuckInPrepare(), children{}, "")
 	scoring, batch := midway()
 	show(31, scoring, batch, "")
 	show(32, scoring, batch, "")
@@ -193,7 +194,7 @@ func TestFollow(t *testing.T) {
 		batch := c.batches["first-run-1-score"]
 		show, _ := follow(t.Context(), newServer(t, run, batch))
 		for v := range show.views {
-			if p := v.Iterations[1].Stages[2].Progress; p != nil {
+			if p := v.Iterations[1].Stages[1].Progress; p != nil {
 				if p.Step != v1alpha1.StageTrack || p.Percentage != 55 {
 					t.Errorf("got %+v", p)
 				}
