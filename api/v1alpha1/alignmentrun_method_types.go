@@ -141,6 +141,7 @@ type SamplingParameters struct {
 // TrainingSpec says how the adapter is trained: zeroth-order-regularized DPO on a LoRA.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.scheduleSteps) || !has(self.steps) || self.scheduleSteps >= self.steps",message="scheduleSteps must be at least steps"
+// +kubebuilder:validation:XValidation:rule="!has(self.warmupSteps) || !has(self.steps) && !has(self.scheduleSteps) || self.warmupSteps <= (has(self.scheduleSteps) ? self.scheduleSteps : self.steps)",message="warmupSteps must be at most scheduleSteps, or steps where that is absent"
 // +kubebuilder:validation:MinProperties=1
 type TrainingSpec struct {
 	// steps of the optimizer.
@@ -209,7 +210,7 @@ type TrainingSchedule struct {
 	// +kubebuilder:validation:Maximum=1000000
 	ScheduleSteps int32 `json:"scheduleSteps,omitempty"`
 
-	// warmupSteps raise the learning rate from 0. Absent, a tenth of the steps, at most 300.
+	// warmupSteps raise the learning rate from 0; more than scheduleSteps count as those. Absent, a tenth of the steps, at most 300.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000

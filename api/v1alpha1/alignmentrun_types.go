@@ -27,6 +27,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.ttlTarget) == has(oldSelf.ttlTarget) && (!has(self.ttlTarget) || self.ttlTarget == oldSelf.ttlTarget)",message="ttlTarget is immutable; create a new run"
 // +kubebuilder:validation:XValidation:rule="has(oldSelf.suspend) && oldSelf.suspend || has(self.scheduling) == has(oldSelf.scheduling) && (!has(self.scheduling) || self.scheduling == oldSelf.scheduling)",message="scheduling can be changed only while the run is suspended: set suspend to true first"
 // +kubebuilder:validation:XValidation:rule="!has(self.rerun) || !has(self.initialAdapter) && !has(self.initialDataset)",message="a rerun takes adapter and dataset from the run it refers to; leave initialAdapter and initialDataset out"
+// +kubebuilder:validation:XValidation:rule="!has(self.rerun) || self.rerun.iteration <= self.iterations",message="rerun.iteration must be at most iterations"
 type AlignmentRunSpec struct {
 	// runtimeRef names the AlignmentRuntime: the model, the images, the store. While it does not
 	// exist, or does not allow the run's namespace, the run waits and its conditions say so.
@@ -43,8 +44,9 @@ type AlignmentRunSpec struct {
 	Prompts PromptsSpec `json:"prompts,omitzero"`
 
 	// initialAdapter is an adapter in the store to start from instead of the base model: the baseline evaluates it,
-	// and iteration 1 samples from it and goes on training it.
+	// and iteration 1 samples from it and goes on training it. Its digest must be given: samples are addressed by it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.digest)",message="digest must be set: samples are addressed by it"
 	InitialAdapter *ArtifactReference `json:"initialAdapter,omitempty"`
 
 	// initialDataset names a PreferenceDataset of the same namespace. Iteration 1 trains on it at once, without

@@ -47,9 +47,11 @@ func resolve(spec v1alpha1.AlignmentRunSpec, d v1alpha1.RuntimeDefaults) resolve
 func resolveTraining(spec v1alpha1.TrainingSpec, d v1alpha1.TrainingDefaults) contract.Training {
 	lora := ptr.Deref(spec.LoRA, d.LoRA)
 	steps := or(spec.Steps, d.Steps)
-	warmup := or(spec.WarmupSteps, or(d.WarmupSteps, ptr.To(min(maxWarmup, steps/10))))
+	// What the run and the runtime say each for themselves may not fit together; the trainer takes only what does.
+	schedule := max(or(spec.ScheduleSteps, d.ScheduleSteps), steps)
+	warmup := min(schedule, *or(spec.WarmupSteps, or(d.WarmupSteps, ptr.To(min(maxWarmup, steps/10)))))
 	return contract.Training{
-		Steps: int(steps), ScheduleSteps: int(max(or(spec.ScheduleSteps, d.ScheduleSteps), steps)), WarmupSteps: int(*warmup),
+		Steps: int(steps), ScheduleSteps: int(schedule), WarmupSteps: int(warmup),
 		CheckpointEverySteps: int(or(spec.CheckpointEverySteps, d.CheckpointEverySteps)),
 		PairsPerStep:         int(or(spec.PairsPerStep, d.PairsPerStep)),
 		LearningRate:         string(or(spec.LearningRate, d.LearningRate)),

@@ -166,6 +166,12 @@ func checkTrain(s *contract.TrainSpec) error {
 	if t.Steps < 1 || t.PairsPerStep < 1 || t.LoRARank < 1 || t.LoRAAlpha < 1 {
 		return fmt.Errorf("training: steps %d, pairsPerStep %d, loraRank %d, loraAlpha %d: want at least 1 each", t.Steps, t.PairsPerStep, t.LoRARank, t.LoRAAlpha)
 	}
+	if t.ScheduleSteps < t.Steps {
+		return fmt.Errorf("training.scheduleSteps is %d, want at least the %d of steps", t.ScheduleSteps, t.Steps)
+	}
+	if t.WarmupSteps < 0 || t.WarmupSteps > t.ScheduleSteps {
+		return fmt.Errorf("training.warmupSteps is %d, want 0 to the %d of scheduleSteps", t.WarmupSteps, t.ScheduleSteps)
+	}
 	return errors.Join(
 		checkPinned("prompts", s.Prompts),
 		checkPinned("pairs", s.Pairs),

@@ -34,7 +34,7 @@ func goodSpecs() map[contract.Stage]*contract.Spec {
 		contract.Train: {Train: &contract.TrainSpec{
 			Prompts: pinned, Pairs: pinned, Model: model, NumericsRevision: "1", Iteration: 1,
 			Training: contract.Training{
-				Steps: 120, PairsPerStep: 64, LearningRate: "1e-3", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 8, LoRAAlpha: 8,
+				Steps: 120, ScheduleSteps: 150, WarmupSteps: 12, PairsPerStep: 64, LearningRate: "1e-3", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 8, LoRAAlpha: 8,
 			},
 		}},
 		contract.Compare: {Compare: &contract.CompareSpec{
@@ -67,6 +67,9 @@ func TestDecodeSpec(t *testing.T) {
 		{contract.Train, `"seed":0=>"seed":0,"seed":1`, "seed"},
 		{contract.Train, `"seed":0=>"seed":-1`, "seed"},
 		{contract.Train, `"steps":120=>"steps":0`, "train.training: steps 0"},
+		{contract.Train, `"scheduleSteps":150=>"scheduleSteps":119`, "train.training.scheduleSteps is 119, want at least the 120 of steps"},
+		{contract.Train, `"warmupSteps":12=>"warmupSteps":151`, "train.training.warmupSteps is 151, want 0 to the 150 of scheduleSteps"},
+		{contract.Train, `"warmupSteps":12=>"warmupSteps":-1`, "train.training.warmupSteps"},
 		{contract.Train, `"lambda":"0.5"=>"lambda":"NaN"`, "train.training.lambda"},
 		{contract.Train, `"lambda":"0.5"=>"lambda":"-1"`, "train.training.lambda"},
 		{contract.Train, `,"digest":"` + someDigest + `"=>`, "train.prompts.digest is not set"},

@@ -44,6 +44,11 @@ func TestAlignmentRunMethod(t *testing.T) {
 
 		{"a schedule as long as the training", `spec: {training: {steps: 100, scheduleSteps: 100}}`, ""},
 		{"a schedule shorter than the training", `spec: {training: {steps: 100, scheduleSteps: 99}}`, "spec.training: Invalid value: scheduleSteps must be at least steps"},
+		{"a warm-up as long as the training", `spec: {training: {steps: 100, warmupSteps: 100}}`, ""},
+		{"a warm-up longer than the training", `spec: {training: {steps: 100, warmupSteps: 101}}`, "spec.training: Invalid value: warmupSteps must be at most scheduleSteps, or steps where that is absent"},
+		{"a warm-up as long as the schedule", `spec: {training: {steps: 100, scheduleSteps: 200, warmupSteps: 200}}`, ""},
+		{"a warm-up longer than the schedule", `spec: {training: {steps: null, scheduleSteps: 200, warmupSteps: 201}}`, "warmupSteps must be at most scheduleSteps"},
+		{"a warm-up of steps that the runtime says", `spec: {training: {steps: null, warmupSteps: 1000000}}`, ""},
 		{"no warm-up", `spec: {training: {warmupSteps: 0}}`, ""},
 
 		{"all guard metrics", `spec: {acceptance: {guardMetrics: [{name: validFraction, maxDrop: "0"}, {name: subjectJump, maxDrop: "1"}, {name: objectDrift, maxDrop: "2.5"}, {name: areaRatio, maxDrop: "0.1"}]}}`, ""},
@@ -67,10 +72,13 @@ func TestAlignmentRunPolicies(t *testing.T) {
 		{"approval twice after the same", `spec: {approval: {after: [Pair, Pair]}}`, `spec.approval.after[1]: Duplicate value: "Pair"`},
 		{"approval after another stage", `spec: {approval: {after: [Train]}}`, `spec.approval.after[0]: Unsupported value: "Train": supported values: "Pair", "Evaluate"`},
 
-		{"a rerun", `spec: {rerun: {runName: other, iteration: 2}}`, ""},
+		{"a rerun", `spec: {iterations: 3, rerun: {runName: other, iteration: 2}}`, ""},
+		{"a rerun of the last iteration", `spec: {iterations: 2, rerun: {runName: other, iteration: 2}}`, ""},
+		{"a rerun of an iteration beyond the last", `spec: {iterations: 2, rerun: {runName: other, iteration: 3}}`, "spec: Invalid value: rerun.iteration must be at most iterations"},
 		{"a rerun with an adapter of its own", `spec: {rerun: {runName: other, iteration: 2}, initialAdapter: {key: a}}`, "leave initialAdapter and initialDataset out"},
 		{"a rerun with a dataset of its own", `spec: {rerun: {runName: other, iteration: 2}, initialDataset: {name: a}}`, "leave initialAdapter and initialDataset out"},
-		{"both an adapter and a dataset", `spec: {initialAdapter: {key: a}, initialDataset: {name: a}}`, ""},
+		{"both an adapter and a dataset", `spec: {initialAdapter: {key: a, digest: "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"}, initialDataset: {name: a}}`, ""},
+		{"an adapter without its digest", `spec: {initialAdapter: {key: a}}`, "spec.initialAdapter: Invalid value: digest must be set"},
 
 		{"deleted at once", `spec: {ttlSecondsAfterFinished: 0, ttlTarget: Run, cleanup: Always}`, ""},
 	})

@@ -28,7 +28,6 @@ func TestAlignmentRunNumbers(t *testing.T) {
 		{"spec.pairing.maxPairsPerPrompt", 1, 1_000_000},
 		{"spec.pairing.minPairs", 1, 1_000_000_000},
 		{"spec.pairing.maxResampleRounds", 1, 5},
-		{"spec.training.warmupSteps", 0, 1_000_000},
 		{"spec.training.checkpointEverySteps", 1, 1_000_000},
 		{"spec.training.pairsPerStep", 1, 65_536},
 		{"spec.training.lora.rank", 1, 1024},
@@ -48,9 +47,11 @@ func TestAlignmentRunNumbers(t *testing.T) {
 		{"spec.activeDeadlineSeconds", 1, 315_360_000},
 		{"spec.ttlSecondsAfterFinished", 0, 315_360_000},
 	})
-	testBounds(t, without(full, "spec.training.scheduleSteps"), []bound{{"spec.training.steps", 1, 1_000_000}})
-	testBounds(t, without(full, "spec.training.steps"), []bound{{"spec.training.scheduleSteps", 1, 1_000_000}})
-	rerun := document(t, "config/samples/rerun.yaml", "AlignmentRun")
+	unhurried := without(full, "spec.training.warmupSteps")
+	testBounds(t, without(unhurried, "spec.training.scheduleSteps"), []bound{{"spec.training.steps", 1, 1_000_000}})
+	testBounds(t, without(unhurried, "spec.training.steps"), []bound{{"spec.training.scheduleSteps", 1, 1_000_000}})
+	testBounds(t, without(without(full, "spec.training.steps"), "spec.training.scheduleSteps"), []bound{{"spec.training.warmupSteps", 0, 1_000_000}})
+	rerun := with(t, document(t, "config/samples/rerun.yaml", "AlignmentRun"), "spec.iterations", int64(10_000))
 	testBounds(t, rerun, []bound{{"spec.rerun.iteration", 1, 10_000}})
 }
 
@@ -79,7 +80,7 @@ func TestAlignmentRunNames(t *testing.T) {
 	testNames(t, run)
 	testValues(t, run, "spec.runtimeRef.name", subdomains, noSubdomains)
 	testValues(t, run, "spec.store.pvc.claimName", subdomains, noSubdomains)
-	testValues(t, run, "spec.initialAdapter.key", keys, noKeys)
+	testValues(t, with(t, run, "spec.initialAdapter.digest", "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"), "spec.initialAdapter.key", keys, noKeys)
 	testValues(t, with(t, run, "spec.initialAdapter.key", "a"), "spec.initialAdapter.digest", digests, noDigests)
 	testValues(t, run, "spec.initialDataset.name", labels, noLabels)
 	testValues(t, with(t, run, "spec.rerun.iteration", int64(1)), "spec.rerun.runName", labels, noLabels)

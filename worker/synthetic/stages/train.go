@@ -177,12 +177,7 @@ func options(spec *contract.TrainSpec) (align.Options, error) {
 		Rate: decimal("learningRate", o.LearningRate), WarmupSteps: o.WarmupSteps, ScheduleSteps: o.ScheduleSteps,
 		Objective: align.ZODPO(decimal("beta", o.Beta), decimal("lambda", o.Lambda), decimal("marginClip", o.MarginClip)),
 	}
-	switch {
-	case o.ScheduleSteps < o.Steps:
-		failed = stage.Errorf(contract.ExitBadSpec, "train.training.scheduleSteps is %d, want at least the %d of steps", o.ScheduleSteps, o.Steps)
-	case o.WarmupSteps < 0 || o.WarmupSteps > o.ScheduleSteps:
-		failed = stage.Errorf(contract.ExitBadSpec, "train.training.warmupSteps is %d, want 0 to the %d of scheduleSteps", o.WarmupSteps, o.ScheduleSteps)
-	case o.CheckpointEverySteps < 0:
+	if o.CheckpointEverySteps < 0 {
 		failed = stage.Errorf(contract.ExitBadSpec, "train.training.checkpointEverySteps is %d, want at least 1, or 0 for %d", o.CheckpointEverySteps, checkpointEvery)
 	}
 	return out, failed
