@@ -32,15 +32,15 @@ func (r *RunReconciler) related(ctx context.Context, run *v1alpha1.AlignmentRun)
 				related.Dataset = &dataset
 			}
 		}
-		if ref := run.Spec.Rerun; ref != nil {
-			var from v1alpha1.AlignmentRun
-			found, err := r.find(ctx, run.Namespace, ref.RunName, &from)
-			if err != nil {
-				return related, err
-			}
-			if found {
-				related.Rerun = &from
-			}
+	}
+	if ref := run.Spec.Rerun; ref != nil && !plan.Ended(run.Status.Conditions) {
+		var from v1alpha1.AlignmentRun
+		found, err := r.find(ctx, run.Namespace, ref.RunName, &from)
+		if err != nil {
+			return related, err
+		}
+		if found {
+			related.Rerun = &from
 		}
 	}
 	if run.Spec.Approval == nil {

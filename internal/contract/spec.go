@@ -180,8 +180,11 @@ type ScoreSpec struct {
 	Detector *Detector `json:"detector,omitempty"`
 	// MinUsableFrames below which a sample is INVALID (method: 20).
 	MinUsableFrames int `json:"minUsableFrames"`
-	// MaxInvalidFraction, a decimal: more INVALID samples than that end the stage with ExitBadInput.
+	// MaxInvalidFraction, a decimal: more INVALID samples than that end the stage with ExitTooManyInvalid.
 	MaxInvalidFraction string `json:"maxInvalidFraction"`
+	// RequireTracks says that every sample was made and tracked for this index: one without a track ends the stage with
+	// ExitBadInput. Otherwise it counts as Missing.
+	RequireTracks bool `json:"requireTracks,omitempty"`
 }
 
 // PairSpec builds pairs, from Sources or from Import.
@@ -262,6 +265,19 @@ type LineageSpec struct {
 	Record LineageRecord `json:"record"`
 }
 
+// TakenOver is what a rerun begins with: an iteration of another run, up to a stage.
+type TakenOver struct {
+	// Run by its name, in the same namespace.
+	Run string `json:"run"`
+	// Stage that the rerun began with.
+	Stage string `json:"stage"`
+	// UID and Spec of that run, and the Images that its stages of the iteration ran; absent when it was gone before the record
+	// was written.
+	UID    string            `json:"uid,omitempty"`
+	Spec   json.RawMessage   `json:"spec,omitempty"`
+	Images map[string]string `json:"images,omitempty"`
+}
+
 // LineageRecord is what suffices to make an iteration again: lineage.json of the lineage stage.
 type LineageRecord struct {
 	ContractVersion string `json:"contractVersion"`
@@ -277,11 +293,13 @@ type LineageRecord struct {
 	Runtime json.RawMessage `json:"runtime"`
 	// Images that ran, by stage, with their digests as the nodes resolved them.
 	Images map[string]string `json:"images,omitempty"`
-	// Sampling, Training and the seeds, resolved.
-	Sampling       Sampling `json:"sampling"`
-	Training       Training `json:"training"`
-	TrainingSeeds  SeedRule `json:"trainingSeeds"`
-	EvaluationSeed uint64   `json:"evaluationSeed"`
+	// Sampling, Training and the seeds, resolved. Training is nil when another run trained, and nobody knows how any more.
+	Sampling       Sampling  `json:"sampling"`
+	Training       *Training `json:"training,omitempty"`
+	TrainingSeeds  SeedRule  `json:"trainingSeeds"`
+	EvaluationSeed uint64    `json:"evaluationSeed"`
+	// TakenOver tells of the run that made what precedes a stage, when this run is a rerun from there.
+	TakenOver *TakenOver `json:"takenOver,omitempty"`
 	// Rounds of sampling, 1 without resampling.
 	Rounds int `json:"rounds"`
 	// Artifacts by role: prompts/<set>, scores/<round>, pairs, startAdapter, referenceAdapter, adapter,

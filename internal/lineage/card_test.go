@@ -24,7 +24,7 @@ func full() (*contract.LineageRecord, Facts) {
 				Model: contract.Model{Name: "Wan-AI/Wan2.1-T2V-1.3B", Digest: contract.Digest([]byte("base"))}, NumericsRevision: "1",
 				Steps: 50, GuidanceScale: "5", NegativePrompt: "blurry | dark\nstatic", Frames: 81, Width: 832, Height: 480,
 			},
-			Training: contract.Training{
+			Training: &contract.Training{
 				Steps: 2400, ScheduleSteps: 3000, WarmupSteps: 300, CheckpointEverySteps: 100, PairsPerStep: 48, LearningRate: "0.0001",
 				Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 16, LoRAAlpha: 16,
 			},

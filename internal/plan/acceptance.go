@@ -122,8 +122,11 @@ func (r *runPlan) settle(k int32, accepted bool, reason, message string) {
 	it.Decision = &v1alpha1.Decision{Accepted: ptr.To(accepted), Reason: reason, Message: clip(message, maxDecision)}
 	it.CompletionTime = &r.Now
 	r.status.Accuracy = accuracyAt(it.Evaluation, r.resolved.headline)
-	r.trim(k)
+	if k == 1 {
+		r.status.ForecastGPUSeconds = 0 // it was a guess
+	}
 	r.foresee()
+	r.trim(k)
 }
 
 // tripped says which guard metric of a candidate got too much worse than the best one's; empty when none did.

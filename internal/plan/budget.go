@@ -8,7 +8,8 @@ import (
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
-// forecast of iteration k in GPU-seconds: what the dearest iteration so far took. The first, with the baseline, is the user's guess.
+// forecast of iteration k in GPU-seconds: what the dearest iteration so far took, also if status no longer has it. The first,
+// with the baseline, is the user's guess.
 func (r *runPlan) forecast(k int32) int64 {
 	if b := r.run.Spec.Budget; k == 1 {
 		if b == nil || b.FirstIterationGPUHours == "" {
@@ -16,7 +17,7 @@ func (r *runPlan) forecast(k int32) int64 {
 		}
 		return gpuSeconds(b.FirstIterationGPUHours)
 	}
-	var most int64
+	most := r.status.ForecastGPUSeconds
 	for i := range r.status.Iterations {
 		if it := &r.status.Iterations[i]; *it.Iteration > 0 && *it.Iteration < k {
 			most = max(most, it.GPUSeconds)
@@ -30,12 +31,12 @@ func (r *runPlan) foresee() { r.status.ForecastGPUSeconds = r.forecast(r.decided
 
 // cannotPay says that iteration k must not start, because the budget does not hold its forecast.
 func (r *runPlan) cannotPay(k int32) bool {
-	b := r.run.Spec.Budget
-	if b == nil || r.status.GPUSeconds+r.status.ForecastGPUSeconds <= gpuSeconds(b.GPUHours) {
+	b, forecast := r.run.Spec.Budget, r.forecast(k)
+	if b == nil || r.status.GPUSeconds+forecast <= gpuSeconds(b.GPUHours) {
 		return false
 	}
 	r.unpayable = fmt.Sprintf("iteration %d is expected to take %s GPU-hours, and %s of budget.gpuHours %s are spent",
-		k, hours(r.status.ForecastGPUSeconds), hours(r.status.GPUSeconds), b.GPUHours)
+		k, hours(forecast), hours(r.status.GPUSeconds), b.GPUHours)
 	return true
 }
 

@@ -101,6 +101,18 @@ func TestForecast(t *testing.T) {
 	}
 }
 
+// The forecast knows of the dearest iteration also when status no longer has it.
+func TestForecastOutlivesTheRecord(t *testing.T) {
+	w := newWorld(t, rising)
+	w.run.Spec.Iterations = 80
+	w.until(1, v1alpha1.StageTrain)
+	w.pass(7200)
+	w.until(70, v1alpha1.StageTrain)
+	if got := w.run.Status; got.ForecastGPUSeconds < 7200 || *got.Iterations[1].Iteration == 1 {
+		t.Errorf("forecast %d, the oldest record is of iteration %d", got.ForecastGPUSeconds, *got.Iterations[1].Iteration)
+	}
+}
+
 // TestBudgetSuspensionKeepsItsResults: what ends in the pass that spends the budget is recorded, and bought once.
 func TestBudgetSuspensionKeepsItsResults(t *testing.T) {
 	w := newWorld(t, rising)

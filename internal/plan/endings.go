@@ -53,6 +53,9 @@ func (r *runPlan) bestText() string {
 
 // enough says whether the run ends after iteration k's decision.
 func (r *runPlan) enough(k int32) *ending {
+	if again := r.run.Spec.Rerun; again != nil && k < again.Iteration {
+		return r.targetReached() // another run's decisions end that run
+	}
 	if it := r.record(k); k > 0 && !*it.Decision.Accepted {
 		switch onReject := ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{}).OnReject; {
 		case it.Decision.Reason == v1alpha1.ReasonGuardrailTripped:

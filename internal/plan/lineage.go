@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -59,11 +60,12 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 	record := contract.LineageRecord{
 		ContractVersion: contract.Version, Namespace: r.run.Namespace, Run: r.run.Name, UID: string(r.run.UID), Iteration: int(k),
 		CodeVersion: r.Config.Version, Spec: encoded(r.run.Spec), Runtime: encoded(r.status.Runtime.Spec), Images: images(it),
-		Sampling: r.sampling(r.policy(k)), Training: r.resolved.training,
+		Sampling: r.sampling(r.policy(k)), Training: &r.resolved.training,
 		TrainingSeeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)}, EvaluationSeed: r.resolved.evaluationSeed,
 		Rounds: 1 + len(it.Resampled), Artifacts: map[string]contract.Artifact{}, Results: results(it, r.resolved.headline),
 		Accepted: *it.Decision.Accepted, Reason: it.Decision.Message,
 	}
+	r.takenOver(&record)
 	add := func(role string, a *v1alpha1.ArtifactReference) {
 		if a != nil && a.Digest != "" {
 			record.Artifacts[role] = artifact(*a)
@@ -97,6 +99,49 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 		record.Previous = ptr.To(artifact(*before.Lineage))
 	}
 	return record
+}
+
+// takenOver tells in a record what another run made of the iteration.
+func (r *runPlan) takenOver(record *contract.LineageRecord) {
+	again := r.run.Spec.Rerun
+	if again == nil || record.Iteration != int(again.Iteration) || again.Stage == v1alpha1.RerunSample {
+		return
+	}
+	record.TakenOver = &contract.TakenOver{Run: again.RunName, Stage: string(again.Stage)}
+	trained := again.Stage == v1alpha1.RerunEvaluate
+	if trained {
+		record.Training = nil
+	}
+	from := r.Rerun
+	if from == nil || from.Status.Runtime == nil {
+		return
+	}
+	was := &runPlan{run: from, status: from.Status}
+	it := was.record(again.Iteration)
+	if it == nil || !sameWork(it, r.record(again.Iteration), again.Stage) {
+		return // another run has its name by now
+	}
+	record.TakenOver.UID, record.TakenOver.Spec, record.TakenOver.Images = string(from.UID), encoded(from.Spec), images(it)
+	if trained {
+		record.Training = ptr.To(resolve(from.Spec, from.Status.Runtime.Spec.Defaults).training)
+	}
+}
+
+// sameWork says that two records name the same artifact of what precedes a stage.
+func sameWork(a, b *v1alpha1.IterationStatus, stage v1alpha1.RerunStage) bool {
+	work := func(it *v1alpha1.IterationStatus) *v1alpha1.ArtifactReference {
+		switch {
+		case stage == v1alpha1.RerunEvaluate:
+			return it.Adapter
+		case stage == v1alpha1.RerunTrain && it.Pairs != nil:
+			return it.Pairs.Artifact
+		case it.Samples != nil:
+			return it.Samples.Scores
+		default:
+			return nil
+		}
+	}
+	return work(a) != nil && equality.Semantic.DeepEqual(work(a), work(b))
 }
 
 // results by name, as status has them.

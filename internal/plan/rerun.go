@@ -16,7 +16,10 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 		return nil, nil
 	}
 	from := r.Rerun
-	if from == nil || from.UID == r.run.UID {
+	if from != nil && from.UID == r.run.UID {
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, "spec.rerun names this run itself; name the one to take over from"}
+	}
+	if from == nil {
 		return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q does not exist; waiting for it", spec.RunName)}, nil
 	}
 	was := &runPlan{Base: r.Base, run: from, status: *from.Status.DeepCopy()}
@@ -44,7 +47,7 @@ func (r *runPlan) differs(was *runPlan, snapshot *v1alpha1.RuntimeSnapshot) stri
 		theirs, ours any
 	}{
 		{"spec.runtimeRef", theirs.RuntimeRef, ours.RuntimeRef},
-		{"spec.store", theirs.Store, ours.Store},
+		{"the store", was.status.Runtime.Spec.Store, snapshot.Spec.Store},
 		{"spec.prompts", theirs.Prompts, ours.Prompts},
 		{"spec.sampling", theirs.Sampling, ours.Sampling},
 		{"spec.scoring", theirs.Scoring, ours.Scoring},
@@ -69,6 +72,11 @@ func (r *runPlan) lacks(spec *v1alpha1.RerunSpec) string {
 	before := spec.Iteration - 1
 	if it := r.record(before); before > 0 && (it == nil || it.Decision == nil || it.Comparison == nil) {
 		return fmt.Sprintf("record of iteration %d", before)
+	}
+	for i := range r.status.Iterations {
+		if it := &r.status.Iterations[i]; *it.Iteration < spec.Iteration && it.Decision != nil && it.Lineage == nil {
+			return fmt.Sprintf("lineage of iteration %d", *it.Iteration)
+		}
 	}
 	if best := r.bestBefore(spec.Iteration); r.record(best) == nil || r.record(best).Evaluation == nil {
 		return fmt.Sprintf("record of iteration %d, the best one before iteration %d", best, spec.Iteration)
@@ -106,6 +114,11 @@ func (r *runPlan) copyFrom(was *runPlan, spec *v1alpha1.RerunSpec) {
 		it.GPUSeconds, it.Stages, it.Approvals = 0, nil, nil
 		if it.Decision != nil && *it.Decision.Accepted && *it.Iteration > 0 {
 			r.status.LastImprovedIteration = max(r.status.LastImprovedIteration, improved(it))
+		}
+	}
+	for i := range was.status.Iterations {
+		if it := &was.status.Iterations[i]; spec.Iteration > 1 && *it.Iteration > 0 {
+			r.status.ForecastGPUSeconds = max(r.status.ForecastGPUSeconds, it.GPUSeconds)
 		}
 	}
 	r.status.Prompts, r.status.InitialDataset, r.status.Iterations = was.status.Prompts, was.status.InitialDataset, kept

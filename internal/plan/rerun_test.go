@@ -136,7 +136,10 @@ func TestRerunRefused(t *testing.T) {
 		{"other scoring", func(w *world) { w.run.Spec.Scoring.MinUsableFrames = 30 }, "spec.scoring differs"},
 		{"another headline", func(w *world) { w.run.Spec.Evaluation.HeadlineThreshold = "0.6" }, "spec.evaluation differs"},
 		{"another runtime", func(w *world) { w.run.Spec.RuntimeRef.Name = "wan" }, "spec.runtimeRef differs"},
-		{"another store", func(w *world) { w.run.Spec.Store = &v1alpha1.StoreSpec{} }, "spec.store differs"},
+		{"another store", func(w *world) { w.run.Spec.Store = &v1alpha1.StoreSpec{} }, "the store differs"},
+		{"the runtime has another store by now", func(w *world) { w.runtime.Spec.Store = v1alpha1.StoreSpec{} }, "the store differs"},
+		{"itself", func(w *world) { w.related.Rerun = w.run }, "names this run itself"},
+		{"a lineage that was never written", func(w *world) { w.related.Rerun.Status.Iterations[1].Lineage = nil }, "has no lineage of iteration 1"},
 		{"several", func(w *world) { w.run.Spec.Evaluation.HeadlineThreshold, w.run.Spec.RuntimeRef.Name = "0.6", "wan" }, "spec.runtimeRef differs"},
 		{"the runtime has another model by now", func(w *world) { w.runtime.Spec.Model.NumericsRevision = "2" }, "the runtime's model differs"},
 		{"the runtime samples otherwise by now", func(w *world) { w.runtime.Spec.Defaults.Sampling.Steps = 50 }, "the runtime's default of sampling differs"},
@@ -161,4 +164,59 @@ func TestRerunRefused(t *testing.T) {
 	free.related.Rerun, free.run.Spec.Rerun = former(t), rerun(2, v1alpha1.RerunTrain)
 	free.run.Spec.Pairing.MinMargin, free.run.Spec.Training.Beta, free.run.Spec.Acceptance.Confidence = "0.1", "2", "0.9"
 	free.settle()
+}
+
+// TestRerunLineage: what another run made is recorded as that run's, with its spec and how it trained.
+func TestRerunLineage(t *testing.T) {
+	w := newWorld(t, rising)
+	w.related.Rerun, w.run.Spec.Rerun = former(t), rerun(1, v1alpha1.RerunEvaluate)
+	w.run.Spec.Iterations, w.run.Spec.Training.Beta = 2, "99"
+	stageRecord(w.related.Rerun.Status.Iterations[1].Stages, v1alpha1.StageTrain, 0).Image = "wan@sha256:1"
+	w.until(1, v1alpha1.StageLineage)
+	record := specOf(t, w.child(v1alpha1.StageLineage)).Lineage.Record
+	from := record.TakenOver
+	if from == nil || from.UID != string(w.related.Rerun.UID) || !strings.Contains(string(from.Spec), `"iterations":3`) || from.Images["Train"] != "wan@sha256:1" {
+		t.Errorf("taken over: %+v", from)
+	}
+	if record.Training == nil || record.Training.Beta == "99" {
+		t.Errorf("training %+v is not that of the other run", record.Training)
+	}
+	w.until(2, v1alpha1.StageLineage)
+	if own := specOf(t, w.child(v1alpha1.StageLineage)).Lineage.Record; own.TakenOver != nil || own.Training.Beta != "99" {
+		t.Errorf("iteration 2: %+v, %+v", own.TakenOver, own.Training)
+	}
+
+	gone := newWorld(t, rising)
+	gone.related.Rerun, gone.run.Spec.Rerun = former(t), rerun(1, v1alpha1.RerunEvaluate)
+	gone.until(1, v1alpha1.StageCompare)
+	gone.related.Rerun = nil
+	gone.until(1, v1alpha1.StageLineage)
+	if record := specOf(t, gone.child(v1alpha1.StageLineage)).Lineage.Record; record.Training != nil || record.TakenOver.Run == "" || record.TakenOver.UID != "" {
+		t.Errorf("nobody knows the other run any more: %+v, %+v", record.Training, record.TakenOver)
+	}
+}
+
+// TestRerunIsForecast by what the other run's dearest iteration took, also where it begins within an iteration.
+func TestRerunIsForecast(t *testing.T) {
+	for stage, k := range map[v1alpha1.RerunStage]int32{v1alpha1.RerunSample: 2, v1alpha1.RerunTrain: 2} {
+		w := newWorld(t, rising)
+		w.related.Rerun, w.run.Spec.Rerun = former(t, func(w *world) { w.until(1, v1alpha1.StageTrain); w.pass(7200) }), rerun(k, stage)
+		w.run.Spec.Budget = &v1alpha1.BudgetSpec{GPUHours: "0.5", FirstIterationGPUHours: "0.1", OnExceeded: v1alpha1.BudgetSuspend}
+		w.held()
+		if got := w.run.Status.ForecastGPUSeconds; got < 7200 || len(w.children) > 0 {
+			t.Errorf("rerun from %s of iteration %d: forecast %d, %d children", stage, k, got, len(w.children))
+		}
+		w.run.Spec.Budget.GPUHours = "100"
+		w.settle()
+	}
+}
+
+// TestRerunGoesOnAfterARejection that ended the other run.
+func TestRerunGoesOnAfterARejection(t *testing.T) {
+	w := newWorld(t, rising)
+	w.related.Rerun, w.run.Spec.Rerun = former(t), rerun(3, v1alpha1.RerunSample)
+	d := w.related.Rerun.Status.Iterations[2].Decision
+	d.Accepted, d.Reason = ptr.To(false), v1alpha1.ReasonGuardrailTripped
+	w.until(3, v1alpha1.StageTrain)
+	w.settle()
 }

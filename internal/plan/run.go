@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,7 +17,8 @@ import (
 type Related struct {
 	// Dataset is what spec.initialDataset names; nil while it does not exist. It is looked at before acceptance.
 	Dataset *v1alpha1.PreferenceDataset
-	// Rerun is the run that spec.rerun names; nil while it does not exist. It is looked at before acceptance.
+	// Rerun is the run that spec.rerun names; nil while it does not exist. It is looked at before acceptance, and told of in
+	// the lineage.
 	Rerun *v1alpha1.AlignmentRun
 	// Approvals that name the run, oldest first.
 	Approvals []v1alpha1.AlignmentApproval
@@ -141,8 +143,22 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, Delete: endless(r.Children), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
+		Status: r.status, Create: r.stages.create, Delete: append(endless(r.Children), r.astray()...), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
 	}
+}
+
+// astray are the active children off the path that the run takes now: it comes to an end beside them, or goes on after its end
+// had begun. Their stages begin again if the path comes back to them.
+func (r *runPlan) astray() []Object {
+	var objects []Object
+	for i := range r.Children {
+		c := &r.Children[i]
+		if c.Outcome.State == jobs.Active && !c.Outcome.Endless && !c.Deleting && !slices.ContainsFunc(r.stages.active, func(a *Child) bool { return sameStage(a.Place, c.Place) }) &&
+			!slices.ContainsFunc(r.stages.waiting, func(at jobs.Place) bool { return sameStage(at, c.Place) }) {
+			objects = append(objects, c.Object)
+		}
+	}
+	return objects
 }
 
 // requeue is when to look again although no event may come.
@@ -172,7 +188,7 @@ func (r *runPlan) iterate() *ending {
 		if k >= r.run.Spec.Iterations {
 			return &ending{reason: v1alpha1.ReasonIterationsCompleted, message: fmt.Sprintf("%d iteration(s) evaluated", k)}
 		}
-		if r.record(k+1) == nil && (r.lineageLags() || r.cannotPay(k+1)) {
+		if next := r.record(k + 1); (next == nil || len(next.Stages) == 0) && (r.lineageLags() || r.cannotPay(k+1)) {
 			return nil
 		}
 		if end, done := r.iteration(k+1, baseline); end != nil || !done {

@@ -147,6 +147,7 @@ func (p *batchPlan) score(place jobs.Place) Object {
 	spec := &contract.ScoreSpec{
 		Prompts: artifact(p.batch.Spec.Prompts), Index: artifact(p.batch.Spec.Index),
 		MinUsableFrames: int(scoring.MinUsableFrames), MaxInvalidFraction: string(scoring.MaxInvalidFraction),
+		RequireTracks: p.parent != nil,
 	}
 	if p.stored() {
 		spec.Detector = detector(p.status.Runtime)

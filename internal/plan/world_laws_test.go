@@ -95,7 +95,24 @@ func (w *world) checkCreates(next Next[v1alpha1.AlignmentRunStatus]) {
 	}
 }
 
-// checkDeletes: while the run goes on, nothing goes but what would not end; while it is held, nothing that has ended.
+// needless says that a stage leads nowhere: the run is over but for its last words, or is not and one of those began before
+// somebody raised its iterations.
+func (w *world) needless(s v1alpha1.AlignmentRunStatus, stage v1alpha1.StageName) bool {
+	r := &runPlan{run: w.run, status: s}
+	k := r.decided()
+	over := k >= w.run.Spec.Iterations || r.record(0) != nil && r.record(0).Evaluation != nil && r.enough(k) != nil
+	switch stage {
+	case v1alpha1.StageTestPrepare, v1alpha1.StageTestSample, v1alpha1.StageTestScore:
+		return !over
+	case v1alpha1.StageLineage:
+		return false
+	default:
+		return over
+	}
+}
+
+// checkDeletes: while the run goes on, nothing goes but what would not end, or what the run comes to its end without; while it
+// is held, nothing that has ended.
 func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
 	w.t.Helper()
 	if Ended(next.Status.Conditions) {
@@ -104,6 +121,9 @@ func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
 	held := meta.IsStatusConditionTrue(next.Status.Conditions, v1alpha1.ConditionSuspended)
 	for _, o := range next.Delete {
 		c := w.children[indexOf(w.children, o)]
+		if c.Outcome.State == jobs.Active && w.needless(next.Status, c.Place.Stage) {
+			continue
+		}
 		if !c.Outcome.Endless && (!held || c.Outcome.State != jobs.Active) {
 			w.t.Fatalf("%s is deleted unrecorded:\n%s", placed(c.Place), w.trace.String())
 		}

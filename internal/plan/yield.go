@@ -108,8 +108,8 @@ func (r *runPlan) yield(k, round int32) (verdict, *ending) {
 	winners, losers, invalid := *it.Pairs.Winners, *it.Pairs.Losers, *it.Pairs.Invalid
 	counts := fmt.Sprintf("iteration %d: %d winners, %d losers, %d invalid or missing", k, winners, losers, invalid)
 	switch {
-	case winners > 0 && winners+invalid == total:
-		return ends, &ending{v1alpha1.ReasonConverged, "every sample wins; " + counts, false}
+	case winners > invalid && winners+invalid == total: // what is mostly invalid has not converged
+		return ends, &ending{v1alpha1.ReasonConverged, "every valid sample wins; " + counts, false}
 	case losers+invalid == total && !again:
 		return ends, &ending{v1alpha1.ReasonCollapsed, "every sample loses or is invalid; " + counts, true}
 	case short == "" && losers+invalid < total:

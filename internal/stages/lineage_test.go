@@ -22,7 +22,7 @@ func record(w *world) contract.LineageRecord {
 		Spec: json.RawMessage(`{"iterations":3}`), Runtime: json.RawMessage(`{"model":{"name":"m"}}`),
 		Images:   map[string]string{"Train": "registry.example/runtime@sha256:aa"},
 		Sampling: contract.Sampling{Model: contract.Model{Name: "base", Digest: contract.Digest([]byte("base"))}, NumericsRevision: "1", Steps: 12},
-		Training: contract.Training{Steps: 120, ScheduleSteps: 150, WarmupSteps: 12, PairsPerStep: 8, LearningRate: "0.001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 4, LoRAAlpha: 4},
+		Training: &contract.Training{Steps: 120, ScheduleSteps: 150, WarmupSteps: 12, PairsPerStep: 8, LearningRate: "0.001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 4, LoRAAlpha: 4},
 		Rounds:   1,
 		Artifacts: map[string]contract.Artifact{
 			"prompts/train": storetest.PutLines(w, w.store, "prompts.jsonl", promptA),
