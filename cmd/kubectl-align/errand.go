@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/errand/dispatch"
+	"github.com/spatialalign/operator/internal/verify"
 )
 
 // errandFlags are those of the commands that send a pod to the store.
@@ -70,7 +70,7 @@ func (o *options) say(format string, args ...any) { fmt.Fprintf(o.ErrOut, format
 // errandOf a run.
 func errandOf(name string, run *v1alpha1.AlignmentRun) (dispatch.Errand, error) {
 	if run.Status.Runtime == nil {
-		return dispatch.Errand{}, errors.New("the run was not accepted yet: its status names no store")
+		return dispatch.Errand{}, verify.ErrNotAccepted
 	}
 	return dispatch.Errand{Name: name, Namespace: run.Namespace, Run: run, Runtime: &run.Status.Runtime.Spec}, nil
 }

@@ -140,7 +140,7 @@ func TestVerify(t *testing.T) {
 	if err == nil || err.Error() != "defects: 1" || !strings.Contains(out, "adapter runs/uid-one/adapter.safetensors: its digest is sha256:") {
 		t.Errorf("%v, printed\n%s", err, out)
 	}
-	if _, err := p.execute([]string{"verify", "new"}, run("new", v1alpha1.ConditionReconciling)); err == nil || !strings.Contains(err.Error(), "not accepted yet") {
+	if _, err := p.execute([]string{"verify", "new"}, run("new", v1alpha1.ConditionReconciling)); !errors.Is(err, verify.ErrNotAccepted) {
 		t.Errorf("a run that was not accepted: %v", err)
 	}
 }

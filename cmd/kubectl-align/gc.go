@@ -41,6 +41,10 @@ A store that no living object uses is found with --runtime. Never share one stor
 			if err := storecli.CheckOutput(output); err != nil {
 				return err
 			}
+			seconds, err := storecli.MinAgeSeconds(minAge)
+			if err != nil {
+				return err
+			}
 			at, err := o.connect()
 			if err != nil {
 				return err
@@ -59,7 +63,7 @@ A store that no living object uses is found with --runtime. Never share one stor
 			}
 			for _, store := range stores {
 				e := dispatch.Errand{Name: "gc", Namespace: at.namespace, Runtime: store, Writes: remove}
-				result, err := ask[retention.Result](o, c, at, flags, e, retention.Question{Roots: roots, MinAgeSeconds: int64(minAge.Seconds()), Delete: remove})
+				result, err := ask[retention.Result](o, c, at, flags, e, retention.Question{Roots: roots, MinAgeSeconds: seconds, Delete: remove})
 				if err != nil {
 					return err
 				}

@@ -77,6 +77,7 @@ func TestCommands(t *testing.T) {
 		{"approve answers what is asked", []string{"approve", "asking"}, []client.Object{asking}, ": Approve iteration 2 after Evaluate, sha256:ab", ""},
 		{"approve can deny", []string{"approve", "asking", "--deny"}, []client.Object{asking}, ": Deny iteration 2 after Evaluate", ""},
 		{"approve of a run that asks nothing", []string{"approve", "one"}, []client.Object{one}, "", "run one waits for no approval"},
+		{"gc refuses an age below zero", []string{"gc", "--min-age=-500ms"}, nil, "", "--min-age -500ms: an age is at least 0"},
 		{"runs are completed", []string{"__complete", "watch", ""}, []client.Object{one, other}, "one\nother\n", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -32,9 +32,12 @@ var (
 	errNotRegular  = errors.New("not a regular file")
 )
 
-func newFolder(dir string) (*folder, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, err
+// newFolder is the bucket of a directory, which is made when it is absent if create is set.
+func newFolder(dir string, create bool) (*folder, error) {
+	if create {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, err
+		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

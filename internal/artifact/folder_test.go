@@ -138,6 +138,27 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestOpenExisting: who only looks makes no folder, and is not told that an absent one is empty.
+func TestOpenExisting(t *testing.T) {
+	dir := t.TempDir()
+	absent := filepath.Join(dir, "none")
+	if _, err := artifact.OpenExisting(t.Context(), "file://"+absent); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), absent) {
+		t.Errorf("a folder that is absent: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("made: %v, %v", entries, err)
+	}
+	write(t, open(t, "file://"+absent), "key", "x")
+	s, err := artifact.OpenExisting(t.Context(), "file://"+absent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, s, "", "key")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestS3Refuses: wrong credentials, a bucket that is not there and a server that is not there are
 // storage errors, whatever is asked.
 func TestS3Refuses(t *testing.T) {

@@ -32,7 +32,15 @@ type Store struct {
 //
 // The query of an s3 URL takes the options of gocloud.dev/blob/s3blob. Credentials come from the
 // environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), never from the URL.
-func Open(ctx context.Context, rawURL string) (*Store, error) {
+func Open(ctx context.Context, rawURL string) (*Store, error) { return open(ctx, rawURL, true) }
+
+// OpenExisting is Open for those who only look: a folder that is absent is an error and not made, since an empty store is
+// what a mistyped URL would look like. A bucket is asked for nothing yet: S3 knows no prefix without keys.
+func OpenExisting(ctx context.Context, rawURL string) (*Store, error) {
+	return open(ctx, rawURL, false)
+}
+
+func open(ctx context.Context, rawURL string, create bool) (*Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The parser's error quotes the URL, which may hold a password by mistake.
@@ -43,7 +51,7 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 	}
 	switch u.Scheme {
 	case "file":
-		return openFolder(u)
+		return openFolder(u, create)
 	case s3blob.Scheme:
 		return openS3(ctx, u)
 	default:
@@ -66,11 +74,11 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-func openFolder(u *url.URL) (*Store, error) {
+func openFolder(u *url.URL, create bool) (*Store, error) {
 	if u.Host != "" || u.RawQuery != "" || !filepath.IsAbs(filepath.FromSlash(u.Path)) {
 		return nil, &Error{Kind: Misnamed, Op: "open store", Err: fmt.Errorf("URL %q: a folder is file:///absolute/path, without options", u)}
 	}
-	folder, err := newFolder(filepath.FromSlash(u.Path))
+	folder, err := newFolder(filepath.FromSlash(u.Path), create)
 	if err != nil {
 		return nil, &Error{Kind: Storage, Op: "open store", Err: err}
 	}

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -181,6 +182,10 @@ func TestBuildCommand(t *testing.T) {
 	}
 	if err := execute("build", "--run", run, "--store", "ftp://host/", "--out", out); err == nil || !strings.Contains(err.Error(), "scheme must be file or s3") {
 		t.Errorf("a store of no known kind: %v", err)
+	}
+	absent := filepath.Join(t.TempDir(), "none")
+	if err := execute("build", "--run", run, "--store", "file://"+absent, "--out", out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a store that does not exist: %v", err)
 	}
 	if err := os.WriteFile(run, []byte("kind: Pod\n"), 0o600); err != nil {
 		t.Fatal(err)

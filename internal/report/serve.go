@@ -30,7 +30,7 @@ func gatherFrom(ctx context.Context, storeURL string, plan Plan) (*Bundle, error
 	if storeURL == "" {
 		return nil, fmt.Errorf("no store: set %s or --store", contract.EnvStore)
 	}
-	store, err := artifact.Open(ctx, storeURL)
+	store, err := artifact.OpenExisting(ctx, storeURL)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +20,14 @@ import (
 
 // DefaultMinAge spares what is younger from garbage collection.
 const DefaultMinAge = 7 * 24 * time.Hour
+
+// MinAgeSeconds is --min-age in whole seconds. A part of a second is a whole one: nothing younger is collected.
+func MinAgeSeconds(minAge time.Duration) (int64, error) {
+	if minAge < 0 {
+		return 0, fmt.Errorf("--min-age %v: an age is at least 0", minAge)
+	}
+	return int64(math.Ceil(minAge.Seconds())), nil
+}
 
 // Commands lists the commands, to be mounted under a root command.
 func Commands() []*cobra.Command {
@@ -46,7 +55,7 @@ func (f *storeFlags) with(ctx context.Context, work func(store *artifact.Store) 
 	if url == "" {
 		return fmt.Errorf("no store: set %s or --store", contract.EnvStore)
 	}
-	store, err := artifact.Open(ctx, url)
+	store, err := artifact.OpenExisting(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -150,6 +159,10 @@ func gcCommand() *cobra.Command {
 		Example: `  kubectl get alignmentruns,scoringbatches,preferencedatasets -n team-a -o yaml > objects.yaml
   spatialalign gc --objects objects.yaml --store file:///mnt/store --min-age 168h`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			seconds, err := MinAgeSeconds(minAge)
+			if err != nil {
+				return err
+			}
 			objects, err := readObjects(file)
 			if err != nil {
 				return err
@@ -158,7 +171,7 @@ func gcCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			question := retention.Question{Roots: roots, MinAgeSeconds: int64(minAge.Seconds()), Delete: remove}
+			question := retention.Question{Roots: roots, MinAgeSeconds: seconds, Delete: remove}
 			return flags.with(c.Context(), func(store *artifact.Store) error {
 				result, err := retention.Run(c.Context(), store, question, time.Now(), sayTo(c))
 				if err != nil {

@@ -3,11 +3,13 @@ package storecli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -81,6 +83,7 @@ apiVersion: alignment.spatialalign.dev/v1alpha1
 kind: AlignmentRun
 metadata: {name: first-run, uid: uid-1}
 status:
+  runtime: {spec: {model: {name: m}}}
   iterations:
   - {iteration: 1, lineage: {key: %s, digest: "%s"}}
 `, record.Key, record.Digest)), record
@@ -151,7 +154,9 @@ func TestRefusals(t *testing.T) {
 		"scheme must be file or s3":       {"verify", "--run", run, "--store", "ftp://x"},
 		`want a List of all objects`:      {"gc", "--objects", run},
 		"is not an AlignmentRun, Scoring": {"gc", "--objects", list("- {apiVersion: v1, kind: Pod}\n")},
-		"the minimum age is -1 s":         {"gc", "--objects", w.file("none.yaml", "kind: List\nitems: []\n"), "--min-age=-1s"},
+		"--min-age -1s: an age":           {"gc", "--objects", w.file("none.yaml", "kind: List\nitems: []\n"), "--min-age=-1s"},
+		"--min-age -500ms: an age":        {"gc", "--objects", w.file("none.yaml", "kind: List\nitems: []\n"), "--min-age=-500ms"},
+		"the run was not accepted yet":    {"verify", "--run", w.file("pending.yaml", "kind: AlignmentRun\nmetadata: {uid: u}\n")},
 	} {
 		if _, err := w.execute(args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", args, err, want)
@@ -164,6 +169,35 @@ func TestRefusals(t *testing.T) {
 	t.Setenv(contract.EnvStore, "")
 	if _, err := w.execute("verify", "--run", run); err == nil || !strings.Contains(err.Error(), "no store") {
 		t.Errorf("without a store: %v", err)
+	}
+}
+
+// TestNoStore: a mistyped root is not made, nor taken for an empty one.
+func TestNoStore(t *testing.T) {
+	w := newWorld(t)
+	run, record := w.run()
+	root := filepath.Join(w.dir, "none")
+	for _, args := range [][]string{
+		{"verify", "--run", run}, {"lineage", "--from", record.Key + "@" + record.Digest},
+		{"gc", "--objects", w.file("objects.yaml", "kind: List\nitems: []\n")},
+	} {
+		if out, err := w.execute(append(args, "--store", "file://"+root)...); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), root) || out != "" {
+			t.Errorf("%s: %v, printed\n%s", args[0], err, out)
+		}
+		if _, err := os.Stat(root); err == nil {
+			t.Fatalf("%s made the store", args[0])
+		}
+	}
+}
+
+func TestMinAge(t *testing.T) {
+	for age, want := range map[time.Duration]int64{0: 0, time.Nanosecond: 1, 1500 * time.Millisecond: 2, DefaultMinAge: 7 * 24 * 3600} {
+		if got, err := MinAgeSeconds(age); err != nil || got != want {
+			t.Errorf("%v are %d s, %v; want %d", age, got, err, want)
+		}
+	}
+	if _, err := MinAgeSeconds(-time.Nanosecond); err == nil {
+		t.Error("a negative age")
 	}
 }
 

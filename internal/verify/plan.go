@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -8,8 +9,14 @@ import (
 	"github.com/spatialalign/operator/internal/references"
 )
 
-// QuestionOf a run: what its status pins by digest, and its lineage.
+// ErrNotAccepted says that there is nothing to read of a run yet, and no store to read it from.
+var ErrNotAccepted = errors.New("the run was not accepted yet: its status names no store")
+
+// QuestionOf an accepted run: what its status pins by digest, and its lineage.
 func QuestionOf(run *v1alpha1.AlignmentRun) (Question, error) {
+	if run.Status.Runtime == nil {
+		return Question{}, ErrNotAccepted
+	}
 	q := Question{Artifacts: []Artifact{}, Lineage: NewestLineage(run)}
 	found, err := references.Of(run.Status)
 	if err != nil {

@@ -55,6 +55,7 @@ func newWorld(t *testing.T) *world {
 	w.run = &v1alpha1.AlignmentRun{
 		ObjectMeta: metav1.ObjectMeta{Name: "first-run"},
 		Status: v1alpha1.AlignmentRunStatus{
+			Runtime: &v1alpha1.RuntimeSnapshot{},
 			Prompts: &v1alpha1.ResolvedPrompts{Train: v1alpha1.ResolvedPromptSet{Key: v1alpha1.ArtifactKey(prompts.Key), Digest: v1alpha1.Digest(prompts.Digest)}},
 			Best:    &v1alpha1.BestAdapter{Adapter: reference(adapter)},
 			Iterations: []v1alpha1.IterationStatus{{
