@@ -56,6 +56,8 @@ const (
 	ReasonApprovalTimedOut = "ApprovalTimedOut"
 	// ReasonStageFailed surfaces when a stage used up its attempts or failed in a way that a retry cannot mend.
 	ReasonStageFailed = "StageFailed"
+	// ReasonTooManyInvalid surfaces when more samples of a batch are INVALID than scoring.maxInvalidFraction accepts.
+	ReasonTooManyInvalid = "TooManyInvalid"
 	// ReasonInvalidSpec surfaces when the spec cannot be run for a reason that admission cannot see.
 	ReasonInvalidSpec = "InvalidSpec"
 )

@@ -87,6 +87,7 @@ func TestExitCodes(t *testing.T) {
 		{76, "GPUFault", false},
 		{77, "OutOfMemory", true},
 		{78, "Diverged", true},
+		{79, "TooManyInvalid", true},
 		{137, "Bug", false},
 		{139, "Bug", false},
 		{143, "Interrupted", false},

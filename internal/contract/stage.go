@@ -65,7 +65,9 @@ const (
 	ExitGPU          ExitCode = 76 // GPU or collective-communication fault
 	ExitOutOfMemory  ExitCode = 77 // out of GPU memory
 	ExitDiverged     ExitCode = 78 // NaN in training
-	ExitSIGTERM      ExitCode = 143
+	// ExitTooManyInvalid: more samples are INVALID than the spec accepts. It is found of the same tracks every time.
+	ExitTooManyInvalid ExitCode = 79
+	ExitSIGTERM        ExitCode = 143
 )
 
 // Class is the exit code's name in a Termination and in status.
@@ -89,6 +91,8 @@ func (c ExitCode) Class() string {
 		return "OutOfMemory"
 	case ExitDiverged:
 		return "Diverged"
+	case ExitTooManyInvalid:
+		return "TooManyInvalid"
 	default:
 		return "Bug"
 	}
@@ -97,7 +101,7 @@ func (c ExitCode) Class() string {
 // Final reports whether another attempt of the same spec must end the same way.
 func (c ExitCode) Final() bool {
 	switch c {
-	case ExitBadSpec, ExitMismatch, ExitOutOfMemory, ExitDiverged:
+	case ExitBadSpec, ExitMismatch, ExitOutOfMemory, ExitDiverged, ExitTooManyInvalid:
 		return true
 	default:
 		return false

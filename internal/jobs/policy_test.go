@@ -22,6 +22,7 @@ func TestSiblingsOfAFailedShard(t *testing.T) {
 		{"weights do not match", pod(0, 66, 0, ""), failJob, failJob},
 		{"out of GPU memory", pod(0, 77, 0, ""), failJob, failJob},
 		{"diverged", pod(0, 78, 0, ""), failJob, failJob},
+		{"too many INVALID samples", pod(0, 79, 0, ""), failJob, failJob},
 		{"bad input: this shard's alone", pod(0, 65, 0, ""), failIndex, failJob},
 		{"storage: this shard once more, then given up", pod(0, 69, 0, ""), "", ""},
 		{"a bug", pod(0, 70, 0, ""), "", ""},

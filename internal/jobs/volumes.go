@@ -75,7 +75,7 @@ func failurePolicy(stage contract.Stage) *batchv1.PodFailurePolicy {
 			},
 		},
 		onExit(batchv1.PodFailurePolicyActionIgnore, contract.ExitCheckpointed, contract.ExitSIGTERM),
-		onExit(batchv1.PodFailurePolicyActionFailJob, contract.ExitBadSpec, contract.ExitMismatch, contract.ExitOutOfMemory, contract.ExitDiverged),
+		onExit(batchv1.PodFailurePolicyActionFailJob, contract.ExitBadSpec, contract.ExitMismatch, contract.ExitOutOfMemory, contract.ExitDiverged, contract.ExitTooManyInvalid),
 		onExit(badInput, contract.ExitBadInput),
 	}}
 }

@@ -62,7 +62,8 @@ type Child struct {
 // leaving says that the child is deleted, or about to be, and may still have pods that somebody can tell of.
 func (c *Child) leaving() bool { return !c.Outcome.Lost && (c.Deleting || c.Outcome.Endless) }
 
-// takesStored says that the child scores the tracks that are in the store. Its failure ends no stage: the next attempt tracks.
+// takesStored says that the child scores the tracks that are in the store. Its failure ends no stage, unless
+// it is judged: the next attempt tracks.
 func (c *Child) takesStored() bool {
 	batch, ok := c.Object.(*v1alpha1.ScoringBatch)
 	return ok && batch.Spec.Tracking == v1alpha1.TrackingStored

@@ -42,6 +42,11 @@ func TestLoop(t *testing.T) {
 			w.fail(v1alpha1.StageEvaluationScore, "StageFailed", true)
 			w.settle()
 		}},
+		{name: "too-many-invalid-of-the-tracks-in-the-store", script: script{accuracy: rising.accuracy, stored: true, tracked: true}, play: func(w *world) {
+			w.until(0, v1alpha1.StageEvaluationScore)
+			w.remark("tracking again would find the same")
+			w.fail(v1alpha1.StageEvaluationScore, v1alpha1.ReasonTooManyInvalid, true)
+		}},
 		{name: "tracks-found-and-the-run-suspended", script: script{accuracy: rising.accuracy, stored: true, tracked: true}, edit: iterations(1), play: func(w *world) {
 			w.until(1, v1alpha1.StageScore)
 			w.run.Spec.Suspend = ptr.To(true)

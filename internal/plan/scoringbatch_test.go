@@ -83,6 +83,11 @@ func TestBatch(t *testing.T) {
 			y.succeed(v1alpha1.StageTrack, tracked)
 			y.fail(v1alpha1.StageScore, "BadSpec", true)
 		}},
+		{"too-many-invalid-samples-are-final", func(y *batchYard) {
+			y.step()
+			y.succeed(v1alpha1.StageTrack, tracked)
+			y.fail(v1alpha1.StageScore, contract.ExitTooManyInvalid.Class(), contract.ExitTooManyInvalid.Final())
+		}},
 		{"stored-tracks", func(y *batchYard) {
 			y.batch.Spec.Tracking = v1alpha1.TrackingStored
 			y.step()
@@ -166,6 +171,22 @@ func TestBatchScoresWhatItTracked(t *testing.T) {
 		Prompts: file("my/prompts.jsonl"), Index: contract.Artifact{Key: "my/index.jsonl"}, Tracks: want, MinUsableFrames: 20, MaxInvalidFraction: "0.9",
 	}, spec.Score); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A run's batch is an evaluation, or what a training learns from: all its samples were made for it, and none may be missing.
+func TestBatchOfARunRequiresTracks(t *testing.T) {
+	for _, tracking := range []v1alpha1.Tracking{v1alpha1.TrackingRun, v1alpha1.TrackingStored} {
+		y := newBatchYard(t)
+		y.batch.Spec.Tracking = tracking
+		y.parent = &Parent{Name: "first-run"}
+		y.step()
+		if tracking == v1alpha1.TrackingRun {
+			y.succeed(v1alpha1.StageTrack, tracked)
+		}
+		if !specOf(t, y.active(v1alpha1.StageScore)).Score.RequireTracks {
+			t.Errorf("tracking %s: a sample may be missing", tracking)
+		}
 	}
 }
 

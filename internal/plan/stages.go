@@ -23,8 +23,8 @@ type stages struct {
 	startup time.Duration
 	// hopeless is a class of failure that another attempt would meet again, beside those that are Final; empty for none.
 	hopeless string
-	// held says that results are recorded but nothing is started.
-	held bool
+	// held says that a stage's result is recorded but nothing is started; nil for no stage.
+	held func(jobs.Place) bool
 
 	create []Object
 	active []*Child
@@ -43,7 +43,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		return succeeded(rec), nil
 	}
 	child := newest(s.children, at)
-	if rec == nil && child == nil && s.held {
+	if rec == nil && child == nil && s.holds(at) {
 		return false, nil
 	}
 	if rec == nil {
@@ -75,9 +75,11 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 	return false, nil
 }
 
+func (s *stages) holds(at jobs.Place) bool { return s.held != nil && s.held(at) }
+
 // start makes the child of an attempt.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
-	if s.held {
+	if s.holds(at) {
 		return
 	}
 	at.Attempt = attempt
@@ -115,19 +117,23 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 	if !child.Outcome.Disrupted {
 		rec.Failures++
 		final := child.Outcome.Final || s.hopeless != "" && child.Outcome.Class == s.hopeless
-		if (final || rec.Failures > s.retries) && !child.takesStored() {
+		if (final || rec.Failures > s.retries) && (!child.takesStored() || judged(child)) {
 			rec.State, rec.CompletionTime = v1alpha1.StageFailed, &s.now
 			s.fail(rec, at.Iteration, child)
 			return
 		}
 	}
-	if child.Outcome.Endless && !child.Outcome.Lost || s.held {
+	if child.Outcome.Endless && !child.Outcome.Lost || s.holds(at) {
 		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone, or the hold is over
 		s.waiting = append(s.waiting, at)
 		return
 	}
 	s.start(rec, at, *rec.Attempt+1, build)
 }
+
+// judged says that the child failed by what the samples are, which tracking them again does not change. It is said in the same
+// word of a Job, as its class, and of a batch, as its reason.
+func judged(child *Child) bool { return child.Outcome.Class == v1alpha1.ReasonTooManyInvalid }
 
 // newRecord is that of a stage that begins, or that began when its child was made, if its record was deferred.
 func newRecord(at jobs.Place, child *Child, now metav1.Time) v1alpha1.StageStatus {
@@ -151,8 +157,11 @@ func (s *stages) fail(rec *v1alpha1.StageStatus, iteration int32, child *Child) 
 		return
 	}
 	reason := v1alpha1.ReasonStageFailed
-	if child.Outcome.Class == contract.ExitBadSpec.Class() {
+	switch {
+	case child.Outcome.Class == contract.ExitBadSpec.Class():
 		reason = v1alpha1.ReasonInvalidSpec
+	case judged(child):
+		reason = v1alpha1.ReasonTooManyInvalid
 	}
 	s.failed = &failure{
 		reason: reason,

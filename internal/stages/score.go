@@ -16,7 +16,7 @@ import (
 )
 
 // Score scores every sample of the index by the parts of all track shards, or by the tracks that are kept of its video. A
-// sample that no part has is Missing; a track of a sample that the index does not list is refused.
+// sample that no part has is Missing, or refused where tracks are required; a track of a sample that the index does not list is refused.
 func Score(ctx context.Context, t *stage.Task) error {
 	spec := t.Spec.Score
 	lines, err := readPrompts(ctx, t, spec.Prompts)
@@ -52,6 +52,9 @@ func Score(ctx context.Context, t *stage.Task) error {
 		return err
 	}
 	scores, summary := m.finish()
+	if err := m.checkMissing(spec.RequireTracks); err != nil {
+		return err
+	}
 	if err := checkInvalid(summary, spec.MaxInvalidFraction); err != nil {
 		return err
 	}
@@ -171,6 +174,25 @@ func (m *merger) finish() ([]contract.ScoreLine, *scoring.Summary) {
 	return scores, summary
 }
 
+// checkMissing refuses to score without the samples that no part has, where all were to be tracked: an evaluation without
+// them is none.
+func (m *merger) checkMissing(required bool) error {
+	if !required {
+		return nil
+	}
+	count, first := 0, 0
+	for i := len(m.samples) - 1; i >= 0; i-- {
+		if m.samples[i] == nil {
+			count, first = count+1, i
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return stage.Errorf(contract.ExitBadInput, "%d of %d samples have no track in any part, first sample %s: the tracking is incomplete",
+		count, len(m.samples), m.index[first].SampleID)
+}
+
 // checkInvalid refuses scores of a set in which more samples are INVALID than the spec accepts: that
 // is a failure of the model or the detector and no data to learn from.
 func checkInvalid(summary *scoring.Summary, limit string) error {
@@ -182,7 +204,7 @@ func checkInvalid(summary *scoring.Summary, limit string) error {
 	if float64(summary.Invalid)/float64(summary.Asked()) <= most {
 		return nil
 	}
-	return stage.Errorf(contract.ExitBadInput, "%d of %d samples are INVALID, more than maxInvalidFraction %s accepts (%d scored, %d missing): look at their videos and tracks",
+	return stage.Errorf(contract.ExitTooManyInvalid, "%d of %d samples are INVALID, more than maxInvalidFraction %s accepts (%d scored, %d missing): look at their videos and tracks",
 		summary.Invalid, summary.Asked(), limit, summary.Scored, summary.Missing)
 }
 

@@ -175,8 +175,8 @@ func TestScoreRefuses(t *testing.T) {
 			slices.Reverse(index)
 			s.spec.Index = storetest.PutLines(s.world, s.store, "i", index...)
 		}, []string{"i:2", "in order"}},
-		"an empty index":                     {func(s *scoring) { s.spec.Index = s.put("i", nil) }, []string{"no samples"}},
-		"more INVALID samples than accepted": {func(s *scoring) { s.spec.MaxInvalidFraction = "0.24" }, []string{"1 of 4", "0.24", "2 scored", "1 missing"}},
+		"an empty index": {func(s *scoring) { s.spec.Index = s.put("i", nil) }, []string{"no samples"}},
+		"a sample without a track, where all were tracked": {func(s *scoring) { s.spec.RequireTracks = true }, []string{"1 of 4", "first sample s4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScoring(t, 2, fourSamples())
@@ -184,6 +184,16 @@ func TestScoreRefuses(t *testing.T) {
 			s.fails(s.score(), contract.ExitBadInput, c.want...)
 		})
 	}
+	t.Run("more INVALID samples than accepted", func(t *testing.T) {
+		s := newScoring(t, 2, fourSamples())
+		s.spec.MaxInvalidFraction = "0.24"
+		s.fails(s.score(), contract.ExitTooManyInvalid, "1 of 4", "0.24", "2 scored", "1 missing")
+	})
+	t.Run("every sample has a track where all were tracked", func(t *testing.T) {
+		s := newScoring(t, 2, fourSamples()[:3])
+		s.spec.RequireTracks = true
+		s.done(s.score())
+	})
 	t.Run("exactly as many INVALID samples as accepted is fine", func(t *testing.T) {
 		s := newScoring(t, 2, fourSamples())
 		s.spec.MaxInvalidFraction = "0.25"
