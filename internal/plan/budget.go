@@ -51,19 +51,33 @@ func (r *runPlan) overspent() string {
 	case r.status.GPUSeconds < gpuSeconds(b.GPUHours):
 		return ""
 	}
-	if slices.ContainsFunc(r.stages.waiting, gpuStage) || slices.ContainsFunc(r.stages.active, func(c *Child) bool { return gpuStage(c.Place) && !c.takesStored() }) {
+	if slices.ContainsFunc(r.stages.waiting, gpuStage) || slices.ContainsFunc(r.stages.active, onGPUs) {
 		return fmt.Sprintf("%s GPU-hours are spent, budget.gpuHours is %s", hours(r.status.GPUSeconds), b.GPUHours)
 	}
 	return ""
 }
 
-// unpaid suspends the run until the budget is raised, or fails it.
+// unpaid suspends the run until the budget is raised, or fails it. What needs no GPU may end before.
 func (r *runPlan) unpaid(why string) Next[v1alpha1.AlignmentRunStatus] {
+	free := slices.ContainsFunc(r.stages.active, func(c *Child) bool { return !onGPUs(c) }) ||
+		slices.ContainsFunc(r.stages.waiting, func(at jobs.Place) bool { return !gpuStage(at) })
+	then := "raise spec.budget.gpuHours to go on"
 	if r.run.Spec.Budget.OnExceeded == v1alpha1.BudgetStop {
-		return r.fail(&failure{v1alpha1.ReasonBudgetExceeded, why})
+		if !free {
+			return r.fail(&failure{v1alpha1.ReasonBudgetExceeded, why})
+		}
+		then = "the run fails when what needs no GPU has ended"
 	}
-	return r.suspend(v1alpha1.ReasonBudgetExceeded, why+"; raise spec.budget.gpuHours to go on")
+	next := r.suspend(v1alpha1.ReasonBudgetExceeded, fmt.Sprintf("%s; %s; stages on GPUs are deleted", why, then))
+	next.Create, next.Delete = r.stages.create, r.leftBehind(onGPUs)
+	if free {
+		next.RequeueAfter = r.Config.ProgressInterval
+	}
+	return next
 }
+
+// onGPUs says that a child's pods ask for GPUs.
+func onGPUs(c *Child) bool { return gpuStage(c.Place) && !c.takesStored() }
 
 // gpuStage says that a stage runs an image of the runtime.
 func gpuStage(p jobs.Place) bool {

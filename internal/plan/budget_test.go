@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"slices"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 )
@@ -126,4 +129,50 @@ func TestBudgetSuspensionKeepsItsResults(t *testing.T) {
 	}
 	w.raise("99")
 	w.settle() // the laws hold that nothing recorded is repeated
+}
+
+// What needs no GPU goes on although the budget is spent: the best adapter gets its lineage and its model card.
+func TestBudgetLetsTheLineageEnd(t *testing.T) {
+	for _, policy := range []v1alpha1.BudgetPolicy{v1alpha1.BudgetSuspend, v1alpha1.BudgetStop} {
+		w := newWorld(t, rising)
+		w.run.Spec.Budget = &v1alpha1.BudgetSpec{GPUHours: "1", OnExceeded: policy}
+		for w.step(); len(w.run.Status.Iterations) < 3 || !slices.Contains(w.stagesActive(), v1alpha1.StageSample); w.step() {
+			w.succeedBut(v1alpha1.StageLineage)
+		}
+		w.pass(3600)
+		w.step()
+		if got := w.stagesActive(); w.run.Status.Phase != v1alpha1.PhaseSuspended || len(got) != 1 || got[0] != v1alpha1.StageLineage {
+			t.Errorf("%s: phase %s, %v run", policy, w.run.Status.Phase, got)
+		}
+		w.succeed(w.child(v1alpha1.StageLineage))
+		w.step()
+		if best := w.run.Status.Best; best.Lineage == nil || best.ModelCard == nil {
+			t.Errorf("%s: the best adapter is without lineage: %+v", policy, best)
+		}
+		if failed := w.run.Status.Phase == v1alpha1.PhaseFailed; failed != (policy == v1alpha1.BudgetStop) {
+			t.Errorf("%s: phase %s in the end", policy, w.run.Status.Phase)
+		}
+	}
+}
+
+// An answer counts also while the budget holds the run: nothing asks any longer, and a denial ends it.
+func TestApprovalWhileTheBudgetIsSpent(t *testing.T) {
+	for _, decision := range []v1alpha1.ApprovalDecision{v1alpha1.DecisionApprove, v1alpha1.DecisionDeny} {
+		w := newWorld(t, rising)
+		approval(v1alpha1.GatePair)(&w.run.Spec)
+		w.run.Spec.Budget = &v1alpha1.BudgetSpec{GPUHours: "100", OnExceeded: v1alpha1.BudgetSuspend}
+		w.until(1, v1alpha1.StageSample)
+		w.pass(3600)
+		w.asked()
+		w.run.Spec.Budget.GPUHours = "1"
+		w.answer("late", decision)
+		w.steps(2)
+		s := w.run.Status
+		if s.PendingApproval != nil || meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAwaitingApproval) {
+			t.Errorf("%s: the run still asks", decision)
+		}
+		if Ended(s.Conditions) != (decision == v1alpha1.DecisionDeny) {
+			t.Errorf("%s: phase %s", decision, s.Phase)
+		}
+	}
 }

@@ -68,7 +68,7 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 		}
 	}
 	if ptr.Deref(run.Spec.Suspend, false) {
-		return r.suspend(v1alpha1.ReasonSuspendRequested, "spec.suspend is true")
+		return r.suspend(v1alpha1.ReasonSuspendRequested, "spec.suspend is true; active stages are deleted")
 	}
 	return r.loop()
 }
@@ -96,8 +96,7 @@ func (r *runPlan) suspend(reason, why string) Next[v1alpha1.AlignmentRunStatus] 
 	r.status.Phase, r.status.Progress = v1alpha1.PhaseSuspended, nil
 	r.idle()
 	r.cond.unqueue()
-	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, reason,
-		why+"; active stages are deleted, what they finished stays in the store")
+	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, reason, why+"; what they finished stays in the store")
 	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, "suspended")
 	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), Deferrable: r.onlyUsage()}
 	if !meta.IsStatusConditionTrue(r.run.Status.Conditions, v1alpha1.ConditionSuspended) || len(next.Delete) > 0 || r.usesGPUs() {
@@ -112,16 +111,20 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second,
 	}
 	r.resolved = resolve(r.run.Spec, r.status.Runtime.Spec.Defaults)
-	before := *r.status.DeepCopy()
 	r.status.PendingApproval = nil
+	before := *r.status.DeepCopy()
 	end := r.concluded(r.iterate())
 	if reason := r.overspent(); reason != "" {
 		r.status = before // what this pass starts is not to happen, what it records is
 		r.cond.list = &r.status.Conditions
-		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: true}
-		_ = r.concluded(r.iterate())
+		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: gpuStage}
+		end = r.concluded(r.iterate())
+		r.pending()
 		if r.stages.failed != nil {
 			return r.fail(r.stages.failed)
+		}
+		if end != nil {
+			return r.end(end)
 		}
 		return r.unpaid(reason)
 	}
@@ -143,23 +146,23 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, Delete: append(endless(r.Children), r.astray()...), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
+		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
 	}
 }
 
-// astray are the active children off the path that the run takes now: it comes to an end beside them, or goes on after its end
-// had begun. Their stages begin again if the path comes back to them.
-func (r *runPlan) astray() []Object {
-	var objects []Object
-	for i := range r.Children {
-		c := &r.Children[i]
-		if c.Outcome.State == jobs.Active && !c.Outcome.Endless && !c.Deleting && !slices.ContainsFunc(r.stages.active, func(a *Child) bool { return sameStage(a.Place, c.Place) }) &&
-			!slices.ContainsFunc(r.stages.waiting, func(at jobs.Place) bool { return sameStage(at, c.Place) }) {
-			objects = append(objects, c.Object)
-		}
-	}
-	return objects
+// leftBehind are the children to delete while the run goes on: those that would not end, those that must end now, and those off
+// the path that the run takes: it comes to its end beside them, or goes on after its end had begun. Their stages begin again
+// if the path comes back to them.
+func (r *runPlan) leftBehind(must func(*Child) bool) []Object {
+	return unfinished(slices.DeleteFunc(slices.Clone(r.Children), func(c Child) bool {
+		onPath := slices.ContainsFunc(r.stages.active, func(a *Child) bool { return sameStage(a.Place, c.Place) }) ||
+			slices.ContainsFunc(r.stages.waiting, func(at jobs.Place) bool { return sameStage(at, c.Place) })
+		return onPath && !c.Outcome.Endless && !must(&c)
+	}))
 }
+
+// none of the children.
+func none(*Child) bool { return false }
 
 // requeue is when to look again although no event may come.
 func (r *runPlan) requeue() time.Duration {
@@ -305,7 +308,7 @@ func (r *runPlan) prepared(at jobs.Place, build func(jobs.Place) Object, set str
 
 // step moves one stage on: see stages.step.
 func (r *runPlan) step(at jobs.Place, build func(jobs.Place) Object) (bool, *Child) {
-	if r.stages.held && r.record(at.Iteration) == nil {
+	if r.stages.held != nil && r.record(at.Iteration) == nil {
 		return false, nil
 	}
 	return r.stages.step(&r.iterationRecord(at.Iteration).Stages, at, build)
