@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,7 +78,7 @@ func kept(c cluster, ns string, run *v1alpha1.AlignmentRun) {
 		})
 	}
 	var dry, done retention.Result
-	collect := []string{"gc", "-n", ns, "--runtime", run.Spec.RuntimeRef.Name, "--min-age", "0s", "-o", "json"}
+	collect := []string{"gc", "-n", ns, "--image", c.operatorImage(), "--runtime", run.Spec.RuntimeRef.Name, "--min-age", "0s", "-o", "json"}
 	c.answer(&dry, collect...)
 	if left := s.files("samples/*/*/sample.json"); dry.Deleted || len(left) != int(checked["sample"]) {
 		c.Errorf("after a dry run %d samples are left, of %d", len(left), checked["sample"])
@@ -87,6 +88,16 @@ func kept(c cluster, ns string, run *v1alpha1.AlignmentRun) {
 		c.Errorf("%d samples outlive the run that they were made for", len(left))
 	}
 	s.read(mine)
+}
+
+// operatorImage is what the operator runs, for a namespace that has no Job left to tell it.
+func (c cluster) operatorImage() string {
+	c.Helper()
+	var deployment appsv1.Deployment
+	if err := c.Get(c.Context(), client.ObjectKey{Namespace: "spatialalign-system", Name: "spatialalign-operator"}, &deployment); err != nil {
+		c.Fatal(err)
+	}
+	return deployment.Spec.Template.Spec.Containers[0].Image
 }
 
 // answer runs kubectl-align and decodes the JSON that it prints.
