@@ -101,7 +101,7 @@ test-envtest: $(GOTESTSUM) envtest-assets ## Run the tests against a real API se
 	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets)" hack/gotest.sh envtest -race -timeout 20m
 
 .PHONY: test-faults
-test-faults: $(GOTESTSUM) $(LOCALCLUSTER) ## Replay faults against the real operator and API server (FAULTS=full: the long form)
+test-faults: $(GOTESTSUM) envtest-assets ## Replay faults against the real operator and API server (FAULTS=full: the long form)
 	$(GO_BUILD) -o bin/spatialalign .
 	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets kube-controller-manager)" hack/faults.sh
 
