@@ -175,7 +175,16 @@ func nestedOutcome(conditions []metav1.Condition, stages []v1alpha1.StageStatus)
 		return jobs.Outcome{State: jobs.Failed, Class: c.Reason, Message: c.Message, Final: true}
 	}
 	if meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionComplete) {
-		return jobs.Outcome{State: jobs.Succeeded}
+		o := jobs.Outcome{State: jobs.Succeeded}
+		for i := range stages {
+			switch rec := &stages[i]; rec.Name {
+			case v1alpha1.StageTrack:
+				o.TrackImage = rec.Image
+			case v1alpha1.StageScore, v1alpha1.StagePair:
+				o.Image = rec.Image
+			}
+		}
+		return o
 	}
 	o := jobs.Outcome{State: jobs.Active}
 	for i := range stages {

@@ -132,6 +132,12 @@ type StageStatus struct {
 	// +kubebuilder:validation:MaxLength=512
 	Image string `json:"image,omitempty"`
 
+	// trackImage is what the tracking of a scoring stage ran, in the same way.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	TrackImage string `json:"trackImage,omitempty"`
+
 	// outputs are the artifacts that later stages read. They are dropped when the iteration ends.
 	// +optional
 	// +listType=map

@@ -55,6 +55,8 @@ type Outcome struct {
 	Usage []PodUsage
 	// Image is what the pods ran, with the digest that the node resolved; empty when unknown or not the same everywhere.
 	Image string
+	// TrackImage is what the tracking of a Succeeded batch ran; empty of all other children, and where it tracked nothing.
+	TrackImage string
 	// Outputs of a Succeeded child by name, among them "manifest/<shard>" of every shard.
 	Outputs map[string]contract.Artifact
 	Counts  map[string]int64

@@ -59,7 +59,7 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 	it := r.record(k)
 	record := contract.LineageRecord{
 		ContractVersion: contract.Version, Namespace: r.run.Namespace, Run: r.run.Name, UID: string(r.run.UID), Iteration: int(k),
-		CodeVersion: r.Config.Version, Spec: encoded(r.run.Spec), Runtime: encoded(r.status.Runtime.Spec), Images: images(it),
+		CodeVersion: r.Config.Version, Spec: encoded(r.run.Spec), Runtime: encoded(r.status.Runtime.Spec), Images: r.imagesOf(it),
 		Sampling: r.sampling(r.policy(k)), Training: &r.resolved.training,
 		TrainingSeeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)}, EvaluationSeed: r.resolved.evaluationSeed,
 		Rounds: 1 + len(it.Resampled), Artifacts: map[string]contract.Artifact{}, Results: results(it, r.resolved.headline),
@@ -161,12 +161,28 @@ func results(it *v1alpha1.IterationStatus, headline v1alpha1.Fraction) map[strin
 	return values
 }
 
+// imagesOf are the images of an iteration; those of the baseline, which has no lineage of its own, stand under Baseline/ in iteration 1's.
+func (r *runPlan) imagesOf(it *v1alpha1.IterationStatus) map[string]string {
+	ran := images(it)
+	if baseline := r.record(0); *it.Iteration == 1 && baseline != nil {
+		for stage, image := range images(baseline) {
+			ran["Baseline/"+stage] = image
+		}
+	}
+	return ran
+}
+
 // images that the stages of an iteration ran.
 func images(it *v1alpha1.IterationStatus) map[string]string {
 	ran := map[string]string{}
 	for i := range it.Stages {
-		if rec := &it.Stages[i]; rec.Image != "" {
+		rec := &it.Stages[i]
+		if rec.Image != "" {
 			ran[string(rec.Name)] = rec.Image
+		}
+		if rec.TrackImage != "" {
+			// Score/Track, EvaluationScore/Track: a stage of the batch that scores.
+			ran[string(rec.Name)+"/"+string(v1alpha1.StageTrack)] = rec.TrackImage
 		}
 	}
 	return ran

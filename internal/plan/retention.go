@@ -41,7 +41,7 @@ func trimStages(it *v1alpha1.IterationStatus) {
 	for i := range it.Stages {
 		it.Stages[i].Outputs = nil
 		if it.Lineage != nil {
-			it.Stages[i].Image = ""
+			it.Stages[i].Image, it.Stages[i].TrackImage = "", ""
 		}
 	}
 	for i := range it.Resampled {

@@ -68,6 +68,7 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 	case child.Outcome.State == jobs.Succeeded:
 		rec.State, rec.CompletionTime, rec.Message, rec.StuckSince = v1alpha1.StageSucceeded, &s.now, "", nil
 		rec.Outputs, rec.Image = outputs(child.Outcome.Outputs), clip(child.Outcome.Image, maxImage)
+		rec.TrackImage = clip(child.Outcome.TrackImage, maxImage)
 		return true, child
 	default:
 		s.retry(rec, at, child, build)
