@@ -95,7 +95,7 @@ def grounding_dino(folder: Path) -> Path:
         disable_custom_kernels=True, auxiliary_loss=False,
     )  # fmt: skip
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 48, "longest_edge": 64})
+    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 128})
     GroundingDinoProcessor(pictures, bert_tokenizer()).save_pretrained(folder)
     return folder
 
@@ -115,20 +115,20 @@ def sam2(folder: Path) -> Path:
     torch.manual_seed(5)
     hiera = Sam2HieraDetConfig(
         hidden_size=12, num_attention_heads=1, image_size=[128, 128], blocks_per_stage=[1, 2, 1, 1], embed_dim_per_stage=[12, 24, 48, 96],
-        num_attention_heads_per_stage=[1, 2, 4, 8], global_attention_blocks=[2, 3], window_positional_embedding_background_size=[7, 7],
+        num_attention_heads_per_stage=[1, 2, 4, 8], global_attention_blocks=[2], window_positional_embedding_background_size=[7, 7],
     )  # fmt: skip
     config = Sam2VideoConfig(
         vision_config=Sam2VisionConfig(
             backbone_config=hiera, backbone_channel_list=[96, 48, 24, 12], backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
-            fpn_hidden_size=32,
+            fpn_hidden_size=128,
         ),
-        prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=32, image_size=128, patch_size=16),
+        prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=128, image_size=128, patch_size=16),
         mask_decoder_config=Sam2VideoMaskDecoderConfig(
-            hidden_size=32, mlp_dim=32, num_hidden_layers=2, num_attention_heads=4, iou_head_depth=1, iou_head_hidden_dim=32,
+            hidden_size=128, mlp_dim=32, num_hidden_layers=2, num_attention_heads=4, iou_head_depth=1, iou_head_hidden_dim=128,
         ),
-        image_size=128, memory_attention_hidden_size=32, memory_attention_num_layers=1, memory_attention_num_attention_heads=1,
-        memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=32,
-        memory_encoder_output_channels=16, mask_downsampler_embed_dim=32, memory_fuser_embed_dim=32, memory_fuser_intermediate_dim=32,
+        image_size=128, memory_attention_hidden_size=128, memory_attention_num_layers=1, memory_attention_num_attention_heads=1,
+        memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64, mask_downsampler_embed_dim=128, memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
         memory_fuser_num_layers=1, num_maskmem=3,
     )  # fmt: skip
     Sam2VideoModel(config).save_pretrained(folder)

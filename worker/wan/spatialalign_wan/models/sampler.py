@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,21 +28,20 @@ class State:
     latents: torch.Tensor
 
 
-def latent_shape(vae_config: Mapping[str, int], v: VideoSettings, channels: int) -> tuple[int, ...]:
-    time, space = int(vae_config["scale_factor_temporal"]), int(vae_config["scale_factor_spatial"])
-    return (1, channels, (v.frames - 1) // time + 1, v.height // space, v.width // space)
+def latent_shape(vae: AutoencoderKLWan, v: VideoSettings) -> tuple[int, ...]:
+    time, space = int(vae.config["scale_factor_temporal"]), int(vae.config["scale_factor_spatial"])
+    return (1, int(vae.config["z_dim"]), (v.frames - 1) // time + 1, v.height // space, v.width // space)
 
 
 class Sampler:
-    def __init__(self, network: WanTransformer3DModel, vae: AutoencoderKLWan, steps: int, video: VideoSettings) -> None:
-        self._network, self._vae, self._video = network, vae, video
+    def __init__(self, network: WanTransformer3DModel, steps: int, guidance_scale: float) -> None:
+        self._network, self._guidance_scale = network, guidance_scale
         self._where = next(network.parameters()).device
         self._dtype = network.patch_embedding.weight.dtype
         self._sigmas = sigmas(steps).to(self._where)
-        self._shape = latent_shape(vae.config, video, network.config["in_channels"])
 
-    def start(self, seed: int) -> State:
-        return State(0, normal(self._shape, seed).to(self._where))
+    def start(self, seed: int, shape: tuple[int, ...]) -> State:
+        return State(0, normal(shape, seed).to(self._where))
 
     @torch.no_grad()
     def run(
@@ -67,20 +66,21 @@ class Sampler:
         if other is None:
             return guided
         free = self._predict(latents, time, other)
-        return free + self._video.guidance_scale * (guided - free)
+        return free + self._guidance_scale * (guided - free)
 
     def _predict(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self._network(latents.to(self._dtype), time, text, return_dict=False)[0]
         return out.float()
 
-    @torch.no_grad()
-    def decode(self, latents: torch.Tensor) -> Frames:
-        """The pictures of a latent, [frames, height, width, 3]."""
-        config = self._vae.config
-        mean, std = (torch.tensor(config[name], device=self._where).view(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std"))
-        pictures = self._vae.decode((latents * std + mean).to(self._vae.dtype), return_dict=False)[0][0]
-        scaled = ((pictures.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return np.ascontiguousarray(scaled.permute(1, 2, 3, 0).cpu().numpy())
+
+@torch.no_grad()
+def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> Frames:
+    """The pictures of a latent, [frames, height, width, 3]."""
+    where = latents.device
+    mean, std = (torch.tensor(vae.config[name], device=where).view(1, -1, 1, 1, 1) for name in ("latents_mean", "latents_std"))
+    pictures = vae.decode((latents * std + mean).to(vae.dtype), return_dict=False)[0][0]
+    scaled = ((pictures.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(1, 2, 3, 0).cpu().numpy())
 
 
 class Stopped(Interrupted):

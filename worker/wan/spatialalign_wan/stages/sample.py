@@ -20,6 +20,8 @@ from ..models import settings, weights
 from ..models.settings import VideoSettings
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
     from ..models.sampler import Sampler, State
 
 MAX_STATE = 1 << 30
@@ -108,7 +110,8 @@ def _make(
     attention = loading.choose_attention(network, speed, where)
     if speed.compile != "no":
         network.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
-    maker = _Maker(task, spec, video, Sampler(network, vae, spec.sampling.steps, video), loading.provenance(where, attention))
+    sampler = Sampler(network, spec.sampling.steps, video.guidance_scale)
+    maker = _Maker(task, spec, video, sampler, vae, loading.provenance(where, attention))
     for missing in todo:
         task.check_stop()
         prompt = texts[missing.item.prompt.prompt]
@@ -118,16 +121,18 @@ def _make(
 
 
 class _Maker:
-    def __init__(self, task: Task, spec: SampleSpec, video: VideoSettings, sampler: Sampler, provenance: dict[str, str]) -> None:
+    def __init__(
+        self, task: Task, spec: SampleSpec, video: VideoSettings, sampler: Sampler, vae: AutoencoderKLWan, provenance: dict[str, str]
+    ) -> None:
         self._task, self._spec, self._video, self._sampler = task, spec, video, sampler
-        self._provenance = provenance
+        self._vae, self._provenance = vae, provenance
         self._states = UnfinishedSamples(task)
 
     def make(self, missing: Missing, prompt: object, negative: object) -> samples.Sidecar:
-        from ..models.sampler import Stopped
+        from ..models.sampler import Stopped, latent_shape
 
         task, line = self._task, missing.item.line
-        state = self._states.find(line.sample_id) or self._sampler.start(line.seed)
+        state = self._states.find(line.sample_id) or self._sampler.start(line.seed, latent_shape(self._vae, self._video))
         try:
             done = self._sampler.run(state, prompt, negative, task.stop.is_set, task.progress.beat)  # type: ignore[arg-type]
         except Stopped as e:
@@ -142,9 +147,10 @@ class _Maker:
     def _store(self, missing: Missing, done: State) -> samples.Sidecar:
         """Writes the files of a sample, then its sidecar."""
         from ..models import video as mp4
+        from ..models.sampler import decode
 
         task, line, sampling = self._task, missing.item.line, self._spec.sampling
-        frames = self._sampler.decode(done.latents)
+        frames = decode(self._vae, done.latents)
         adapter = sampling.adapter.digest if sampling.adapter else "none"
         comment = f"AI-generated; model {sampling.model.name} {sampling.model.digest}; adapter {adapter}; sample {line.sample_id}"
 

@@ -47,9 +47,9 @@ def prepare_blocks(network: WanTransformer3DModel, speed: Speed) -> None:
     Compiled *around* the checkpoint: compiled inside it, the graph would keep what the checkpoint gives up. Blocks are
     arguments of the one function that is compiled, so that all of them share its code."""
     wrapped = checkpointing(speed.checkpointing)
+    forward = type(network.blocks[0]).forward
 
     def run(block: torch.nn.Module, *args: Any) -> Tensor:
-        forward = type(block).forward
         if wrapped is not None and torch.is_grad_enabled():
             return wrapped(forward, block, *args)
         out: Tensor = forward(block, *args)
