@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs every test but `make test-faults` (which wants a machine of its own for some minutes), part by part, and ends with a
-# table of the parts and a line `N passed, N failed` that counts the Go tests. A failed part does not keep the others from
+# table of the parts and a line `N passed, N failed` that counts the tests. A failed part does not keep the others from
 # running. Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(verify lint unit controls modules envtest e2e)
+parts=(verify lint unit controls modules envtest worker e2e)
 declare -A result seconds
 session=
 
@@ -109,6 +109,10 @@ for part in "${parts[@]}"; do
     *) printf '%-10s %-8s %8d %7d %7d %7d\n' "$part" "${result[$part]}" "${seconds[$part]}" "$p" "$f" "$s" ;;
   esac
 done
+if [ "${result[worker]}" = "NOT RUN" ]; then
+  echo
+  echo "  THE GPU WORKER WAS NOT TESTED: it needs Python 3.11 or newer with venv (apt-get install python3 python3-venv)."
+fi
 if [ "${result[e2e]}" = "NOT RUN" ]; then
   cat <<'EOF'
 

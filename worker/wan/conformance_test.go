@@ -47,11 +47,11 @@ func TestConformance(t *testing.T) {
 	if python == "" {
 		t.Fatalf("%s is not set: run this by `make test-worker`", envPython)
 	}
-	scratch := t.TempDir()
-	run(t, python, "tests/tiny.py", scratch)
-	t.Setenv("WAN_MODEL_PATH", filepath.Join(scratch, "model"))
+	model := filepath.Join(t.TempDir(), "model")
+	t.Setenv("WAN_MODEL_PATH", model)
 	t.Setenv("WAN_DETECTOR", "colour-blobs")
 	t.Setenv("OMP_NUM_THREADS", "1")
+	server := serve(t, python, model)
 	var about struct {
 		Model            contract.Model
 		NumericsRevision string
@@ -64,7 +64,7 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(envServer, serve(t, python))
+	t.Setenv(envServer, server)
 	conformance.Run(t, conformance.Runtime{
 		Command:          []string{os.Args[0]},
 		Model:            about.Model,
@@ -91,11 +91,11 @@ func run(t *testing.T, python string, arguments ...string) []byte {
 	return out
 }
 
-// serve starts the fork server and gives its socket once it listens.
-func serve(t *testing.T, python string) string {
+// serve starts the fork server, which makes tiny models in a folder, and gives its socket once it listens.
+func serve(t *testing.T, python, model string) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
-	cmd := exec.CommandContext(t.Context(), python, "tests/forkserver.py", socket)
+	cmd := exec.CommandContext(t.Context(), python, "tests/forkserver.py", socket, model)
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "PYTHONPATH=.")
 	stdin, err := cmd.StdinPipe()

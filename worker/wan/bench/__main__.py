@@ -4,6 +4,8 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,12 @@ def sample_rows(size: Size, where: torch.device, steps: int, compiled: str) -> t
     data = pair(size, 0)
     rows: list[measure.Row] = []
     ends = []
-    makers = [lambda: samplers.PublishedSampler(size, where, steps)]
+    makers: list[Callable[[], samplers.VideoSampler]] = [lambda: samplers.PublishedSampler(size, where, steps)]
     for name, speed in samplers.variants(compiled).items():
-        makers.append(lambda name=name, speed=speed: samplers.WorkerSampler(name, size, where, steps, speed))  # type: ignore[misc]
+        makers.append(partial(samplers.WorkerSampler, name, size, where, steps, speed))
     for make in makers:
         sampler = make()
-        seconds, peak = measure.timed(lambda n, sampler=sampler: sampler.run(data, n), 1, 1, where)  # type: ignore[misc]
+        seconds, peak = measure.timed(partial(sampler.run, data), 1, 1, where)
         base = rows[0].seconds if rows else seconds
         rows.append(measure.Row("sample", sampler.name, seconds, peak, base / seconds))
         print(rows[-1].markdown(), file=sys.stderr)
@@ -61,7 +63,11 @@ def versions(where: torch.device) -> dict[str, str]:
 
     about = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
     if where.type == "cuda":
-        about |= {"gpu": torch.cuda.get_device_name(where), "cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+        about |= {
+            "gpu": torch.cuda.get_device_name(where),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
     return about
 
 

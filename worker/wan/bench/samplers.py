@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 
 from spatialalign_wan.models.embeds import pad
@@ -13,6 +15,12 @@ from spatialalign_wan.models.tensors import normal
 from .sizes import Pair, Size, network
 
 GUIDANCE = 5.0
+
+
+class VideoSampler(Protocol):
+    name: str
+
+    def run(self, pair: Pair, n: int) -> torch.Tensor: ...
 
 
 class PublishedSampler:

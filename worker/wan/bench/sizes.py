@@ -24,7 +24,10 @@ class Size:
     rank: int
 
 
-_COMMON = {"patch_size": (1, 2, 2), "in_channels": 16, "out_channels": 16, "freq_dim": 256, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads"}  # fmt: skip
+_COMMON = {
+    "patch_size": (1, 2, 2), "in_channels": 16, "out_channels": 16, "freq_dim": 256, "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+}  # fmt: skip
 
 REAL = Size(
     "Wan2.1 1.3B, 81x480x832",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -108,12 +108,12 @@ class Worker:
 
 def variants(compiled: str) -> dict[str, Speed]:
     """Every gain alone over the worker without any, and all together."""
-    plain = {"attention": "native", "compile": "no", "checkpointing": "full", "split_pairs": True}
+    plain = Speed(attention="native", compile="no", checkpointing="full", split_pairs=True)
     return {
-        "no deep copy alone": Speed(**plain),
-        "+ both of a pair in one batch": Speed(**plain | {"split_pairs": False}),
-        "+ attention backend": Speed(**plain | {"attention": "auto"}),
-        "+ compiled blocks": Speed(**plain | {"compile": compiled}),
-        "+ selective checkpointing": Speed(**plain | {"checkpointing": "selective"}),
+        "no deep copy alone": plain,
+        "+ both of a pair in one batch": replace(plain, split_pairs=False),
+        "+ attention backend": replace(plain, attention="auto"),
+        "+ compiled blocks": replace(plain, compile=compiled),
+        "+ selective checkpointing": replace(plain, checkpointing="selective"),
         "this worker": Speed(attention="auto", compile=compiled, checkpointing="selective", split_pairs=False),
     }

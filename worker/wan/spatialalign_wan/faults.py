@@ -8,7 +8,7 @@ _MEMORY = (
     "too little GPU memory: {}: set WAN_CHECKPOINTING=full or WAN_SPLIT_PAIRS=yes in the AlignmentRuntime's env of train, take smaller"
     " sampling.frames, width and height, or a GPU with more memory (docs/planning.md)"
 )
-_GPU_SIGNS = ("CUDA error", "CUDNN_STATUS", "cuDNN error", "NCCL", "CUBLAS_STATUS")
+_GPU_SIGNS = ("CUDA error", "CUDNN_STATUS", "cuDNN error", "NCCL", "CUBLAS_STATUS", "gloo/transport", "Connection closed by peer")
 
 
 def classify(e: BaseException) -> StageError | None:

@@ -9,9 +9,12 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# For processes that tests start: a fork server looks for what it imports first nowhere else.
+os.environ["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parents[1]))
 
 import pytest
 import torch
+
 from support import World
 
 torch.set_num_threads(1)

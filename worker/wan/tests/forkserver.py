@@ -1,9 +1,9 @@
-"""Runs the program in forks of one process that has imported everything: `python tests/forkserver.py SOCKET`.
+"""Runs the program in forks of one process that has imported everything: `python tests/forkserver.py SOCKET MODEL`.
 
 The conformance suite starts some sixty pods. Each is a process that imports PyTorch and diffusers, which takes ten
-seconds: here it takes none. A client sends its arguments and environment as a line of JSON, and its standard output and
-error; it is answered with the process's id, and at the end with its exit code. When the client is gone the process is
-killed.
+seconds: here it takes none. Tiny random models are made in the folder MODEL first. A client sends its arguments and
+environment as a line of JSON, and its standard output and error; it is answered with the process's id, and at the end
+with its exit code. When the client is gone the process is killed.
 """
 
 from __future__ import annotations
@@ -15,25 +15,9 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def preload() -> None:
-    import av
-    import peft
-    import torch
-    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers import AutoTokenizer, UMT5EncoderModel
-
-    import spatialalign_wan.models.sampler
-    import spatialalign_wan.stages.train
-    import spatialalign_wan.training.trainer
-
-    assert all((av, peft, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel, SummaryWriter))
-    assert all((AutoTokenizer, UMT5EncoderModel, spatialalign_wan))
-    torch.set_num_threads(1)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]]:
@@ -81,8 +65,11 @@ def supervise(connection: socket.socket) -> None:
             return
 
 
-def main(path: str) -> None:
-    preload()
+def main(path: str, folder: str) -> None:
+    import preload  # noqa: F401
+    import tiny
+
+    tiny.wan(Path(folder))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are not waited for
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -103,4 +90,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

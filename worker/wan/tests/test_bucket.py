@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
 from spatialalign_wan.contract.exits import ExitCode
 from spatialalign_wan.contract.spec import Artifact
 from spatialalign_wan.contract.store import Store, StoreError

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from spatialalign_wan.contract import harness, keys, records, samples, strict
 from spatialalign_wan.contract.exits import ExitCode, Interrupted, StageError
 from spatialalign_wan.contract.manifest import Manifest, commit, find
@@ -23,7 +24,10 @@ def test_keys_are_those_of_the_go_side() -> None:
     adapted = Sampling(BASE.model, "1", Artifact("runs/x/adapter", "sha256:bb"), 12)
     assert sample_key(BASE, "a cat left of a box", 7) == "92ca7d934a4c0496fc2e27534311ea3c27b53e6c06ca39cb055e3dcad3da0dd3"
     assert sample_key(adapted, "a cat left of a box", 7) == "809d90104c891d89fea91223a0b020ec6fd594ba83baa932af42e0be371c04dd"
-    assert keys.track_key("sha256:dd", ("d", "sha256:cc", "2"), "cat", "box") == "13d918fe559eb8a85d6b3fb623e570b151958650713f0e07bc986b7f4447de14"
+    assert (
+        keys.track_key("sha256:dd", ("d", "sha256:cc", "2"), "cat", "box")
+        == "13d918fe559eb8a85d6b3fb623e570b151958650713f0e07bc986b7f4447de14"
+    )
     assert keys.hash64("seed", "1", "2", "0", "p-1", "3") == 4786754682627392752
     assert keys.hash64() == 16406829232824261652
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors.torch import load
+
+import tiny
 from spatialalign_wan.contract.exits import StageError
 from spatialalign_wan.models import lora, tensors
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from spatialalign_wan.contract.records import PairLine
 from spatialalign_wan.training.draws import Drawer, Draws
 from spatialalign_wan.training.objective import Objective, Side, noised

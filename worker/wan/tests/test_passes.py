@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
+
+import tiny
 from spatialalign_wan.models import lora
 from spatialalign_wan.models.settings import Speed
 from spatialalign_wan.models.tensors import normal
@@ -97,7 +98,7 @@ def test_selective_checkpointing_computes_no_attention_twice(monkeypatch: pytest
     class Count(TorchDispatchMode):
         calls = 0
 
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func)
             if "scaled_dot_product" in name and "backward" not in name:
                 self.calls += 1

@@ -1,8 +1,9 @@
 """Training in several processes under torchrun's agent, on gloo: the sums, an interruption, and how a process's end is
-told. Processes are forked here, to save their imports; one test spawns them as a pod does."""
+told. Processes are forked off a server that has imported everything; one test spawns them as a pod does."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -13,11 +14,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load
+
 from spatialalign_wan.stages import train as stage
+from spatialalign_wan.training import launch
+from spatialalign_wan.training.launch import Mailbox
+from spatialalign_wan.training.trainer import Trainer
 from support import TRAINING, World
 
+multiprocessing.set_forkserver_preload(["preload"])
+
 TWENTY = TRAINING | {"steps": 20, "scheduleSteps": 30, "warmupSteps": 2, "pairsPerStep": 6, "checkpointEverySteps": 0}
-FORKED = {"WAN_START_METHOD": "fork"}
+FORKED = {"WAN_START_METHOD": "forkserver"}
 
 
 def adapter(world: World, m: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -50,7 +57,7 @@ def interrupted_when(ready: Callable[[], bool], then: Callable[[], None]) -> thr
     return thread
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_sigterm_in_the_middle_and_the_same_adapter(sampled: World, method: str) -> None:
     settings = TWENTY | {"steps": 8, "checkpointEverySteps": 2, "pairsPerStep": 5}
     whole = sampled.done(sampled.train_spec("out/two-whole", sampled.pairs(), settings), WAN_PROCESSES="2", **FORKED)
@@ -69,8 +76,6 @@ def test_sigterm_in_the_middle_and_the_same_adapter(sampled: World, method: str)
 
 def test_another_number_of_processes_takes_up_half_a_step(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of a step by one process, gone on by two."""
-    from spatialalign_wan.training.trainer import Trainer
-
     settings = TRAINING | {"pairsPerStep": 5, "checkpointEverySteps": 0}
     want = sampled.done(sampled.train_spec("out/half-whole", sampled.pairs(), settings))
     document, calls, add = sampled.train_spec("out/half", sampled.pairs(), settings), [], Trainer._add
@@ -91,36 +96,46 @@ def test_another_number_of_processes_takes_up_half_a_step(sampled: World, monkey
         assert torch.allclose(adapter(sampled, m)[name], tensor, rtol=0, atol=1e-6)
 
 
-def test_a_process_that_fails_says_why_and_ends_the_others(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spatialalign_wan.training.trainer import Trainer
+def _out_of_memory(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
+    """Runs in the processes: the second one fails in its second step."""
+    _in_the_second_step_of_the_second(lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")))
+    stage._process(told, mailbox, stop)
 
+
+def _killed(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
+    _in_the_second_step_of_the_second(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    stage._process(told, mailbox, stop)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _in_the_second_step_of_the_second(act: Callable[[], None]) -> None:
     add = Trainer._add
 
-    def fail_on_one(self: Trainer, n: int) -> None:
+    def patched(self: Trainer, n: int) -> None:
         if self._group.rank == 1 and self.progress.step == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+            act()
         add(self, n)
 
-    monkeypatch.setattr(Trainer, "_add", fail_on_one)
+    Trainer._add = patched  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "name", "says"),
+    [(_out_of_memory, 77, "OutOfMemory", "9.00 GiB"), (_killed, 76, "GPUFault", "")],
+    ids=["out of memory", "killed"],
+)
+def test_a_process_that_fails_says_why_and_ends_the_others(
+    sampled: World, monkeypatch: pytest.MonkeyPatch, work: Any, code: int, name: str, says: str
+) -> None:
+    real = launch.run_processes
+    monkeypatch.setattr(launch, "run_processes", lambda task, count, _, told, read: real(task, count, work, told, read))
     start = time.monotonic()
-    end = sampled.run(sampled.train_spec("out/one-fails", sampled.pairs()), WAN_PROCESSES="2", **FORKED)
-    assert (end.code, "9.00 GiB" in end.message) == (77, True)
-    assert time.monotonic() - start < 30
-
-
-def test_a_process_that_is_killed_is_a_gpu_fault(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spatialalign_wan.training.trainer import Trainer
-
-    add = Trainer._add
-
-    def die_on_one(self: Trainer, n: int) -> None:
-        if self._group.rank == 1 and self.progress.step == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        add(self, n)
-
-    monkeypatch.setattr(Trainer, "_add", die_on_one)
-    end = sampled.run(sampled.train_spec("out/one-dies", sampled.pairs()), WAN_PROCESSES="2", WAN_GRACE_SECONDS="20", **FORKED)
-    assert (end.code, end.word["class"]) == (76, "GPUFault")
+    end = sampled.run(sampled.train_spec(f"out/fails-{code}", sampled.pairs()), WAN_PROCESSES="2", WAN_GRACE_SECONDS="20", **FORKED)
+    assert (end.code, end.word["class"], says in end.message) == (code, name, True), end.message
+    assert time.monotonic() - start < 40
 
 
 def test_progress_comes_up_from_the_processes(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:

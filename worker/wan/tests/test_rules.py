@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+
 from spatialalign_wan.contract.records import NO_STABLE_RUN, TOO_FEW_VALID, TOO_MANY_REDUNDANT, TrackFrame
 from spatialalign_wan.contract.spec import Detector as Identity
 from spatialalign_wan.models.video import Frames
@@ -92,11 +93,11 @@ class Planted:
         self._frames = iter(pattern)
         self.anchors: list[Anchor] = []
 
-    def detect(self, pictures: Frames, subject: str, obj: str) -> Iterator[list[Detection]]:  # noqa: ARG002
+    def detect(self, pictures: Frames, subject: str, obj: str) -> Iterator[list[Detection]]:
         for _ in pictures:
             yield PLANTED[next(self._frames)]
 
-    def follow(self, frames: Frames, anchor: Anchor, subject: str, obj: str) -> list[TrackFrame]:  # noqa: ARG002
+    def follow(self, frames: Frames, anchor: Anchor, subject: str, obj: str) -> list[TrackFrame]:
         self.anchors.append(anchor)
         return [TrackFrame(i, anchor.subject, None) for i in reversed(range(len(frames)))]
 

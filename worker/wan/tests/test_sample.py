@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import WanPipeline
 from safetensors.torch import load
+
 from spatialalign_wan.contract.keys import sample_file_key
 from spatialalign_wan.contract.spec import Artifact
 from spatialalign_wan.models import embeds, loading, video

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
+
+import tiny
 from spatialalign_wan.contract import records
 from spatialalign_wan.models import video
 from spatialalign_wan.tracking import labels

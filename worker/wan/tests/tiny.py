@@ -1,10 +1,9 @@
-"""Tiny random models of the real classes, saved as the real ones are: `python tests/tiny.py FOLDER` makes all of them."""
+"""Tiny random models of the real classes, saved as the real ones are."""
 
 from __future__ import annotations
 
 import json
 import string
-import sys
 from pathlib import Path
 
 import torch
@@ -172,8 +171,3 @@ def guard(folder: Path) -> Path:
         Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=518, patch_size=74, mlp_ratio=1)
     ).save_pretrained(folder / "dinov2")
     return folder
-
-
-if __name__ == "__main__":
-    root = Path(sys.argv[1])
-    wan(root / "model")

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str], stages: Mapping[str, Work], classify: Classif
     code, last_word = ExitCode.DONE, {}
     try:
         last_word = _run(parse_call(arguments, stages, os.environ), stages, stop, log)
-    except BaseException as e:
+    except BaseException as e:  # noqa: BLE001 (whatever it was, the pod has a last word)
         error = _error(e, classify)
         code = error.code
         last_word = {"class": code.class_name, "message": str(error) or type(e).__name__}

@@ -119,16 +119,19 @@ class _Relay(threading.Thread):
         self.pass_on()
 
 
+Work = Callable[[Any, Mailbox, threading.Event], None]
+
+
 @dataclass(frozen=True)
 class Order:
     """What a process is told; it must be picklable."""
 
-    work: Callable[[Any, Mailbox, threading.Event], None]
+    work: Work
     argument: Any
     folder: str
 
 
-def run_processes(task: Task, count: int, work: Callable[[Any, Mailbox, threading.Event], None], argument: Any, read: Callable[[Mailbox], Any]) -> Any:  # fmt: skip
+def run_processes(task: Task, count: int, work: Work, argument: Any, read: Callable[[Mailbox], Any]) -> Any:
     """Runs work(argument, mailbox, stop) in each of count processes, and gives what read makes of the mailbox."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -140,7 +143,8 @@ def run_processes(task: Task, count: int, work: Callable[[Any, Mailbox, threadin
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=f"train-{os.getpid()}-{time.time_ns()}", role="train",
             rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=0, monitor_interval=POLL,
-            # Never fork where a store's or a GPU's threads may run; tests on a folder may, to save the imports.
+            # Never a fork of this process, in which a store's and a GPU's threads may run; tests take a server that has
+            # imported everything and has no thread.
             start_method=task.environ.get("WAN_START_METHOD") or "spawn", shutdown_timeout=max(1, grace - MARGIN),
         )  # fmt: skip
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -175,7 +179,7 @@ def _raise_outcome(mailbox: Mailbox, count: int, failed: Exception | None) -> No
 
 def _process(order_data: bytes) -> None:
     """What torchrun's agent runs."""
-    order: Order = pickle.loads(order_data)
+    order: Order = pickle.loads(order_data)  # noqa: S301 (the parent wrote it)
     mailbox, rank = Mailbox(Path(order.folder)), int(os.environ["RANK"])
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -183,12 +187,14 @@ def _process(order_data: bytes) -> None:
     code, message = ExitCode.DONE, ""
     try:
         order.work(order.argument, mailbox, stop)
-    except BaseException as e:
+    except BaseException as e:  # noqa: BLE001 (the parent tells what it was)
         error = e if isinstance(e, StageError) else classify(e) or StageError(ExitCode.BUG, f"{type(e).__name__}: {e}")
         code, message = error.code, str(error)
         if code is ExitCode.BUG:
             traceback.print_exc()
     mailbox.put(f"outcome-{rank}", {"code": int(code), "message": message, "time": time.time()})
-    if code not in (ExitCode.DONE, ExitCode.CHECKPOINTED):
-        # The agent then ends the others, which may wait for this one in a collective for ever.
+    if code is not ExitCode.DONE:
+        # After a fault the agent then ends the others, which may wait for this one in a collective for ever. Nor may an
+        # interrupted process just return: it would wait for the agent to take its result, which an agent that is being
+        # stopped never does.
         raise SystemExit(int(code))

@@ -78,7 +78,7 @@ class Trainer:
             try:
                 if start + self._group.rank < count:
                     self._add(self.progress.step * count + start + self._group.rank)
-            except Exception as e:  # the others wait for this process's word
+            except Exception as e:  # noqa: BLE001 (raised below: the others wait for this process's word)
                 failure = e
             word = self._group.worst(FAIL if failure else STOP if stopping() else GO)
             if failure:
@@ -122,7 +122,8 @@ class Trainer:
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise StageError(
                 ExitCode.DIVERGED,
-                f"training diverged in step {step}: loss {loss}, gradient norm {norm}: lower training.learningRate or raise training.lambda",
+                f"training diverged in step {step}: loss {loss}, gradient norm {norm}:"
+                " lower training.learningRate or raise training.lambda",
             )
         at = 0
         for parameter in self.parameters.values():
