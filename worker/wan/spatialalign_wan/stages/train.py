@@ -229,10 +229,16 @@ def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool],
     from ..training import checkpoints
     from ..training.group import GO, STOP
 
+    def asked() -> bool:
+        """Asked after every pair, of which a step may have minutes' worth: it is also the heartbeat."""
+        if group.rank == 0:
+            task.progress.beat()
+        return stopping()
+
     last = ""
     while not trainer.done:
         try:
-            loss, margin, regularizer, norm = trainer.step(stopping)
+            loss, margin, regularizer, norm = trainer.step(asked)
         except Interrupted:
             _save_and_stop(trainer, task, group)
             raise
