@@ -92,6 +92,7 @@ rm -rf .local/test
 for part in "${parts[@]}"; do
   case $part in
     e2e) run_part e2e hack/e2e.sh ;;
+    worker) run_part worker worker/wan/hack/test.sh ;;
     verify | lint) run_part "$part" make "$part" ;;
     *) run_part "$part" make "test-$part" ;;
   esac
@@ -110,8 +111,13 @@ for part in "${parts[@]}"; do
   esac
 done
 if [ "${result[worker]}" = "NOT RUN" ]; then
-  echo
-  echo "  THE GPU WORKER WAS NOT TESTED: it needs Python 3.11 or newer with venv (apt-get install python3 python3-venv)."
+  cat <<'EOF'
+
+  ############################################################################
+  #  THE GPU WORKER WAS NOT TESTED. It needs Python 3.11 or newer with venv: #
+  #  apt-get install python3 python3-venv                                    #
+  ############################################################################
+EOF
 fi
 if [ "${result[e2e]}" = "NOT RUN" ]; then
   cat <<'EOF'

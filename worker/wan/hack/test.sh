@@ -20,7 +20,7 @@ status=0
 
 junit=$(mktemp)
 trap 'rm -f "$junit"' EXIT
-"$python" -m pytest --junit-xml "$junit" "$@" || status=1
+"$python" -m pytest --durations 5 --junit-xml "$junit" "$@" || status=1
 "$python" hack/events.py <"$junit" >"$events"
 
 WAN_PYTHON=$python "${GOTESTSUM:?run this through make, which builds the pinned gotestsum}" --format pkgname --jsonfile "$events.go" -- \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment of the tests, once per lock file, outside the checkout, and prints its interpreter:
 #   worker/wan/hack/venv.sh FOLDER
-# It takes what requirements.lock pins but for NVIDIA's libraries, several gigabytes that a CPU has no use for: see
+# It takes what requirements-test.lock pins but for NVIDIA's libraries, several gigabytes that a CPU has no use for: see
 # without_cuda.py. Exits with 77 when Python is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,14 +25,14 @@ EOF
   exit 77
 fi
 
-digest=$({ "$python" -c 'import sys; print(sys.version, sys.prefix)'; cat requirements.lock hack/*; } | sha256sum | cut -c1-16)
+digest=$({ "$python" -c 'import sys; print(sys.version, sys.prefix)'; cat requirements-test.lock hack/venv.sh hack/without_cuda.py; } | sha256sum | cut -c1-16)
 venv=$1/$digest
 if [ ! -e "$venv/complete" ]; then
   echo "installing the GPU worker's packages (once per lock file)" >&2
   rm -rf "$venv"
   mkdir -p "$1"
   "$python" -m venv "$venv"
-  awk '/^[a-z]/ {skip = /^(nvidia-|cuda-|triton=)/} !skip' requirements.lock >"$venv/without-cuda.lock"
+  awk '/^[a-z]/ {skip = /^(nvidia-|cuda-|triton=)/} !skip' requirements-test.lock >"$venv/without-cuda.lock"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
     -r "$venv/without-cuda.lock" >&2 || {
     cat >&2 <<'EOF'

@@ -65,7 +65,7 @@ def train(task: Task) -> None:
         result = run(plan, task, group.Group.alone(loading.device()), task.stop.is_set)
         assert result is not None
     else:
-        told = (plan, replace_task(task))
+        told = (plan, _fields(task))
         result = launch.run_processes(task, processes, _process, told, _read_result)
     _finish(task, result)
 
@@ -119,7 +119,7 @@ def _latent(store: Store, sample_id: str, prompt_id: str) -> Artifact:
     return sidecar.latent.artifact
 
 
-def replace_task(task: Task) -> dict[str, Any]:
+def _fields(task: Task) -> dict[str, Any]:
     """What of a task a process can be told."""
     return {
         "spec": task.spec, "spec_digest": task.spec_digest, "attempt": task.attempt, "shard": task.shard, "shards": task.shards,
