@@ -23,7 +23,7 @@ from support import TRAINING, World
 
 multiprocessing.set_forkserver_preload(["preload"])
 
-TWENTY = TRAINING | {"steps": 20, "scheduleSteps": 30, "warmupSteps": 2, "pairsPerStep": 6, "checkpointEverySteps": 0}
+TWENTY = TRAINING | {"steps": 20, "scheduleSteps": 30, "warmupSteps": 2, "pairsPerStep": 4, "checkpointEverySteps": 0}
 FORKED = {"WAN_START_METHOD": "forkserver"}
 
 
@@ -59,7 +59,7 @@ def interrupted_when(ready: Callable[[], bool], then: Callable[[], None]) -> thr
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_sigterm_in_the_middle_and_the_same_adapter(sampled: World, method: str) -> None:
-    settings = TWENTY | {"steps": 8, "checkpointEverySteps": 2, "pairsPerStep": 5}
+    settings = TWENTY | {"steps": 5, "checkpointEverySteps": 1, "pairsPerStep": 3}
     whole = sampled.done(sampled.train_spec("out/two-whole", sampled.pairs(), settings), WAN_PROCESSES="2", **FORKED)
     output = f"out/two-{method}"
     document = sampled.train_spec(output, sampled.pairs(), settings)
