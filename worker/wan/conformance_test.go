@@ -105,8 +105,11 @@ func serve(t *testing.T, python, model string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in ProcessState
+		close(exited)
+	}()
 	t.Cleanup(func() {
 		_ = stdin.Close() // tells it to end
 		<-exited
@@ -117,9 +120,8 @@ func serve(t *testing.T, python, model string) string {
 			return socket
 		}
 		select {
-		case err := <-exited:
-			exited <- err
-			t.Fatalf("the fork server ended: %v", err)
+		case <-exited:
+			t.Fatalf("the fork server ended: %s", cmd.ProcessState)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -41,7 +41,7 @@ func TestSyntheticVideos(t *testing.T) {
 	var index []contract.IndexLine
 	want := map[string]contract.TrackLine{}
 	for i, line := range lines {
-		text, err := m.Vocabulary.Encode(line.Subject, line.Object, line.Type)
+		text, err := m.Encode(line.Subject, line.Object, line.Type)
 		if err != nil {
 			t.Fatal(err)
 		}
