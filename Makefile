@@ -109,6 +109,10 @@ test-faults: $(GOTESTSUM) envtest-assets ## Replay faults against the real opera
 test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, root)
 	@hack/e2e.sh
 
+.PHONY: test-worker
+test-worker: $(GOTESTSUM) ## Run the GPU worker's tests on the CPU, with tiny models (installs PyTorch without CUDA once)
+	@worker/wan/hack/test.sh
+
 .PHONY: bench
 bench: ## Run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem $$(hack/packages.sh benchmark)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs every test, part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the Go tests.
+# Runs every test, part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the tests.
 # A failed part does not keep the others from running. Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(verify lint unit controls modules envtest faults e2e)
+parts=(verify lint unit controls modules envtest worker faults e2e)
 declare -A result seconds
 session=
 
@@ -91,6 +91,7 @@ rm -rf .local/test
 for part in "${parts[@]}"; do
   case $part in
     e2e) run_part e2e hack/e2e.sh ;;
+    worker) run_part worker worker/wan/hack/test.sh ;;
     verify | lint) run_part "$part" make "$part" ;;
     *) run_part "$part" make "test-$part" ;;
   esac
@@ -108,6 +109,15 @@ for part in "${parts[@]}"; do
     *) printf '%-10s %-8s %8d %7d %7d %7d\n' "$part" "${result[$part]}" "${seconds[$part]}" "$p" "$f" "$s" ;;
   esac
 done
+if [ "${result[worker]}" = "NOT RUN" ]; then
+  cat <<'EOF'
+
+  ############################################################################
+  #  THE GPU WORKER WAS NOT TESTED. It needs Python 3.11 or newer with venv: #
+  #  apt-get install python3 python3-venv                                    #
+  ############################################################################
+EOF
+fi
 if [ "${result[e2e]}" = "NOT RUN" ]; then
   cat <<'EOF'
 

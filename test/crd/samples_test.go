@@ -17,7 +17,11 @@ func TestEverySampleIsAccepted(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
-	for _, file := range append(files, filepath.Join(root, "config", "runtimes", "synthetic.yaml")) {
+	runtimes, err := filepath.Glob(filepath.Join(root, "config", "runtimes", "*.yaml"))
+	if err != nil || len(runtimes) < 3 {
+		t.Fatalf("runtimes %q: %v", runtimes, err)
+	}
+	for _, file := range append(files, runtimes...) {
 		name, err := filepath.Rel(root, file)
 		if err != nil {
 			t.Fatal(err)

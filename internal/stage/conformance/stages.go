@@ -189,7 +189,7 @@ func (s *suite) checkPlaces() {
 	}
 	for _, key := range keys {
 		switch parts := strings.Split(key, "/"); {
-		case parts[0] == "in", parts[0] == "tracks":
+		case parts[0] == "in", parts[0] == "tracks", parts[0] == "embeds":
 		case parts[0] == "out" && len(parts) > 4 && strings.Contains(parts[2], "-uid-"):
 		case parts[0] == "samples" && len(parts) > 4 && strings.HasPrefix(parts[3], "uid-"):
 		case parts[0] == "samples" && key == contract.SidecarKey(parts[len(parts)-2]):

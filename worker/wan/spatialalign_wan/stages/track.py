@@ -1,0 +1,179 @@
+"""track: the boxes of subject and object in the videos of an index. The tracks of a video are kept under its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..contract import records, samples
+from ..contract.exits import bad_input, bad_spec, mismatch
+from ..contract.keys import digest, track_key, track_part
+from ..contract.records import INVALID, NO_VIDEO, TRACKED, TrackLine
+from ..contract.spec import Artifact
+from ..contract.spec import Detector as Identity
+from ..contract.store import StoreError
+from ..contract.task import Item, Task
+from ..models import weights
+
+if TYPE_CHECKING:
+    from ..models.video import Frames
+    from ..tracking.detector import Detector
+    from ..tracking.guard import Guard, GuardLine
+
+MAX_VIDEO = 256 << 20
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The detector of this image: who it is, known without loading it, and how to load it."""
+
+    identity: Identity
+    load: Callable[[], Detector]
+
+
+def choose(task: Task) -> Choice:
+    name = task.environ.get("WAN_DETECTOR") or "grounding-dino"
+    if name == "colour-blobs":
+        from ..tracking.blobs import ColourBlobs
+
+        blobs = ColourBlobs()
+        return Choice(blobs.identity, lambda: blobs)
+    if name != "grounding-dino":
+        raise bad_spec(f"environment variable WAN_DETECTOR is {name!r}, want grounding-dino or colour-blobs")
+    strict = strictness(task.environ.get("WAN_LABELS", ""))
+    folder = weights.folder(task.environ, "WAN_DETECTOR_PATH", weights.DETECTOR_FILES)
+    own = weights.identify(folder).digest
+    from ..tracking import identities
+
+    def load() -> Detector:
+        from ..models.loading import device
+        from ..tracking.grounded import GroundedSAM2
+
+        return GroundedSAM2(folder, own, device(), strict)
+
+    return Choice(identities.grounded(own, strict), load)
+
+
+def strictness(text: str) -> bool:
+    if text not in ("", "span", "strict"):
+        raise bad_spec(f"environment variable WAN_LABELS is {text!r}, want span or strict")
+    return text == "strict"
+
+
+def track(task: Task) -> None:
+    spec = task.spec.track
+    assert spec is not None
+    choice = choose(task)
+    if (choice.identity.digest, choice.identity.revision) != (spec.detector.digest, spec.detector.revision):
+        raise mismatch(
+            f"the spec wants detector {spec.detector}, this image has {choice.identity}: set detector of the AlignmentRuntime to what"
+            " the command `info` prints"
+        )
+    items = task.read_items(spec.prompts, spec.index)
+    task.progress.total(len(items), "videos")
+    worker = _Worker(task, choice)
+    lines = [worker.line(item) for item in items]
+    task.write(track_part(task.shard), b"".join(records.track_json(line) + b"\n" for line in lines))
+    tracked = sum(line.status == TRACKED for line in lines)
+    task.count(total=len(items), tracked=tracked, invalid=len(items) - tracked, reused=worker.reused)
+    worker.write_guard()
+
+
+class _Worker:
+    def __init__(self, task: Task, choice: Choice) -> None:
+        self._task, self._choice = task, choice
+        assert task.spec.track is not None
+        self._spec = task.spec.track
+        self._detector: Detector | None = None
+        self._guard = _load_guard(task)
+        self._guard_lines: list[GuardLine] = []
+        self.reused = 0
+
+    def line(self, item: Item) -> TrackLine:
+        """The tracks of one sample."""
+        task = self._task
+        task.check_stop()
+        try:
+            line, reused = self._tracks(item, samples.resolve_video(task.store, item.line))
+        except StoreError as e:
+            if self._spec.require_videos and (e.missing or e.corrupt):
+                raise bad_input(
+                    f"sample {item.line.sample_id}: its sidecar or video is missing or damaged: {e}: sample it again, which puts a new"
+                    " one in its place"
+                ) from e
+            if not e.missing:
+                raise
+            task.log.warning("sample %s has no video: %s", item.line.sample_id, e)
+            line, reused = TrackLine(status=INVALID, reason=NO_VIDEO), False
+        line.sample_id, line.prompt_id, line.seed = item.line.sample_id, item.line.prompt_id, item.line.seed
+        if reused:
+            self.reused += 1
+            task.progress.skip()
+        else:
+            task.progress.add()
+            task.pace()
+        return line
+
+    def _tracks(self, item: Item, where: Artifact) -> tuple[TrackLine, bool]:
+        """Kept ones if there are."""
+        task, data = self._task, None
+        if not where.digest:  # a user's video that nobody has pinned
+            data = task.store.read(where, MAX_VIDEO)
+            where = Artifact(where.key, digest(data))
+        own = self._spec.detector
+        key = track_key(where.digest, (own.name, own.digest, own.revision), item.prompt.subject, item.prompt.object)
+        kept, damaged = None, False
+        try:
+            kept = samples.read_kept_tracks(task.store, key)
+        except StoreError as e:
+            if not (e.missing or e.corrupt):
+                raise
+            damaged = e.corrupt
+            if damaged:
+                task.log.warning("kept tracks are damaged and made again: %s", e)
+        if kept is not None and self._guard is None:
+            return kept, True
+        from ..models.video import decode
+        from ..tracking.rules import MAX_FRAMES
+
+        frames = decode(data if data is not None else task.store.read(where, MAX_VIDEO), where.key, MAX_FRAMES)
+        line = kept if kept is not None else self._find(item, frames)
+        if kept is None:
+            samples.keep_tracks(task.store, key, line, replace=damaged)
+        if self._guard is not None and line.status == TRACKED:
+            self._guard_lines.append(self._guard.measure(item.line.sample_id, frames, line.frames))
+        return line, kept is not None
+
+    def _find(self, item: Item, frames: Frames) -> TrackLine:
+        from ..tracking.detector import track as track_video
+
+        if self._detector is None:
+            self._detector = self._choice.load()
+        done = track_video(self._detector, frames, item.prompt.subject, item.prompt.object)
+        v = done.verdict
+        self._task.log.info(
+            "sample %s: %s %s", item.line.sample_id, done.line.status, done.line.reason,
+            extra={"fields": {"valid": v.valid, "redundant": v.redundant, "miss": v.miss, "partial": v.partial}},
+        )  # fmt: skip
+        return done.line
+
+    def write_guard(self) -> None:
+        """The guard metrics of the shard: a line for every tracked sample, and the means."""
+        if self._guard is None or not self._guard_lines:
+            return
+        self._task.write(f"guard/part-{self._task.shard}.jsonl", records.to_lines(self._guard_lines))
+        for name in ("clip_iqa_quality", "clip_iqa_natural", "identity_consistency"):
+            values = [value for line in self._guard_lines if (value := getattr(line, name)) is not None]
+            if values:
+                self._task.metric("guard/" + name.replace("_", "-"), sum(values) / len(values))
+
+
+def _load_guard(task: Task) -> Guard | None:
+    if not task.environ.get("WAN_GUARD_PATH"):
+        return None
+    from ..models.loading import device
+    from ..tracking.guard import Guard
+    from ..tracking.guard_files import PATTERNS
+
+    return Guard(weights.folder(task.environ, "WAN_GUARD_PATH", PATTERNS), device())

@@ -1,0 +1,1 @@
+"""From a video to one box per role and frame: detection, the rules of the method, and propagation."""

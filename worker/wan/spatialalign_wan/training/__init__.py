@@ -1,0 +1,1 @@
+"""Zeroth-order-regularized DPO on flow matching, data parallel over pairs."""

@@ -1,0 +1,200 @@
+"""Runs a function in one process for each GPU, under torchrun's agent, and keeps the contract's exit codes alive.
+
+The agent knows only whether a process failed. So each process leaves its outcome in a file; the parent reads those. The
+agent passes SIGTERM on and waits, for what is left of the pod's grace period, until all have saved their progress.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract.exits import ExitCode, Interrupted, StageError
+from ..contract.progress import Progress
+from ..faults import classify
+
+if TYPE_CHECKING:
+    from ..contract.task import Task
+
+MARGIN = 15  # of the grace period, for the agent itself and the termination message
+POLL = 0.1
+
+
+class Mailbox:
+    """A folder in which processes leave word."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, word: dict[str, Any]) -> None:
+        temporary = self._folder / f"{name}.{os.getpid()}~"
+        temporary.write_text(json.dumps(word))
+        temporary.replace(self._folder / name)
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        try:
+            word: dict[str, Any] = json.loads((self._folder / name).read_text())
+        except FileNotFoundError:
+            return None
+        return word
+
+    def path(self, name: str) -> Path:
+        return self._folder / name
+
+
+class RemoteProgress(Progress):
+    """Progress of a process that serves none itself: the parent does."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        super().__init__("train", 0)
+        self._mailbox = mailbox
+        self._words: dict[str, Any] = {"done": 0, "skipped": 0, "metrics": {}, "checkpoints": 0, "beats": 0}
+
+    def _tell(self, **changes: Any) -> None:
+        self._words |= changes
+        self._words["beats"] += 1
+        self._mailbox.put("progress", self._words)
+
+    def total(self, total: int, unit: str) -> None:
+        """The parent has said it."""
+
+    def add(self, n: int = 1) -> None:
+        self._tell(done=self._words["done"] + n)
+
+    def skip(self, n: int = 1) -> None:
+        self._tell(skipped=self._words["skipped"] + n)
+
+    def beat(self) -> None:
+        self._tell()
+
+    def metric(self, name: str, value: float) -> None:
+        self._words["metrics"][name] = value
+
+    def checkpoint(self) -> None:
+        self._tell(checkpoints=self._words["checkpoints"] + 1)
+
+
+class _Relay(threading.Thread):
+    """Passes progress up to the parent's server, and the wish to stop down to the processes."""
+
+    def __init__(self, mailbox: Mailbox, task: Task) -> None:
+        super().__init__(daemon=True)
+        self._mailbox, self._task, self._ended = mailbox, task, threading.Event()
+        self._last: dict[str, Any] = {"done": 0, "skipped": 0, "checkpoints": 0, "beats": 0}
+
+    def run(self) -> None:
+        while not self._ended.wait(POLL):
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        if self._task.stop.is_set():
+            self._mailbox.put("stop", {})
+        word, last, progress = self._mailbox.get("progress"), self._last, self._task.progress
+        if word is None or word["beats"] == last["beats"]:
+            return
+        for name, value in word["metrics"].items():
+            progress.metric(name, value)
+        if word["skipped"] > last["skipped"]:
+            progress.skip(word["skipped"] - last["skipped"])
+        if word["done"] > last["done"]:
+            progress.add(word["done"] - last["done"])
+        if word["checkpoints"] > last["checkpoints"]:
+            progress.checkpoint()
+        progress.beat()
+        self._last = word
+
+    def close(self) -> None:
+        self._ended.set()
+        self.join()
+        self.pass_on()
+
+
+Work = Callable[[Any, Mailbox, threading.Event], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is told; it must be picklable."""
+
+    work: Work
+    argument: Any
+    folder: str
+
+
+def run_processes(task: Task, count: int, work: Work, argument: Any, read: Callable[[Mailbox], Any]) -> Any:
+    """Runs work(argument, mailbox, stop) in each of count processes, and gives what read makes of the mailbox."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    grace = int(task.environ.get("WAN_GRACE_SECONDS") or 120)
+    with tempfile.TemporaryDirectory(prefix="train-") as scratch:
+        mailbox = Mailbox(Path(scratch))
+        config = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=f"train-{os.getpid()}-{time.time_ns()}", role="train",
+            rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=0, monitor_interval=POLL,
+            # Never a fork of this process, in which a store's and a GPU's threads may run; tests take a server that has
+            # imported everything and has no thread.
+            start_method=task.environ.get("WAN_START_METHOD") or "spawn", shutdown_timeout=max(1, grace - MARGIN),
+        )  # fmt: skip
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        relay = _Relay(mailbox, task)
+        relay.start()
+        failed: Exception | None = None
+        try:
+            task.check_stop()
+            elastic_launch(config, _process)(pickle.dumps(Order(work, argument, scratch)))
+        except (ChildFailedError, SignalException) as e:
+            failed = e
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            relay.close()
+        _raise_outcome(mailbox, count, failed)
+        return read(mailbox)
+
+
+def _raise_outcome(mailbox: Mailbox, count: int, failed: Exception | None) -> None:
+    outcomes = [outcome for rank in range(count) if (outcome := mailbox.get(f"outcome-{rank}")) is not None]
+    errors = sorted((o for o in outcomes if o["code"] not in (ExitCode.DONE, ExitCode.CHECKPOINTED)), key=lambda o: o["time"])
+    if errors:
+        raise StageError(ExitCode(errors[0]["code"]), errors[0]["message"])
+    stopped = [o for o in outcomes if o["code"] == ExitCode.CHECKPOINTED]
+    if stopped and len(outcomes) == count:
+        raise Interrupted(stopped[0]["message"])
+    if failed is not None or len(outcomes) < count:
+        # Killed from outside, or dead in a library: nobody could say why.
+        raise StageError(ExitCode.GPU, f"a training process ended without a word: {str(failed).strip()[-600:]}")
+
+
+def _process(order_data: bytes) -> None:
+    """What torchrun's agent runs."""
+    order: Order = pickle.loads(order_data)  # noqa: S301 (the parent wrote it)
+    mailbox, rank = Mailbox(Path(order.folder)), int(os.environ["RANK"])
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    code, message = ExitCode.DONE, ""
+    try:
+        order.work(order.argument, mailbox, stop)
+    except BaseException as e:  # noqa: BLE001 (the parent tells what it was)
+        error = e if isinstance(e, StageError) else classify(e) or StageError(ExitCode.BUG, f"{type(e).__name__}: {e}")
+        code, message = error.code, str(error)
+        if code is ExitCode.BUG:
+            traceback.print_exc()
+    mailbox.put(f"outcome-{rank}", {"code": int(code), "message": message, "time": time.time()})
+    if code is not ExitCode.DONE:
+        # After a fault the agent then ends the others, which may wait for this one in a collective for ever. Nor may an
+        # interrupted process just return: it would wait for the agent to take its result, which an agent that is being
+        # stopped never does.
+        raise SystemExit(int(code))

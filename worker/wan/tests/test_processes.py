@@ -1,0 +1,153 @@
+"""Training in several processes under torchrun's agent, on gloo: the sums, an interruption, and how a process's end is
+told. Processes are forked off a server that has imported everything; one test spawns them as a pod does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from spatialalign_wan.stages import train as stage
+from spatialalign_wan.training import launch
+from spatialalign_wan.training.launch import Mailbox
+from spatialalign_wan.training.trainer import Trainer
+from support import TRAINING, World
+
+multiprocessing.set_forkserver_preload(["preload"])
+
+TWENTY = TRAINING | {"steps": 20, "scheduleSteps": 30, "warmupSteps": 2, "pairsPerStep": 4, "checkpointEverySteps": 0}
+FORKED = {"WAN_START_METHOD": "forkserver"}
+
+
+def adapter(world: World, m: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return load(world.read(m["outputs"]["adapter"]))
+
+
+def test_any_number_of_processes_trains_the_same(sampled: World) -> None:
+    """20 steps, 1, 2 and 4 processes: to 1e-6, and the metrics with them."""
+    found = {}
+    for processes in (1, 2, 4):
+        m = sampled.done(sampled.train_spec(f"out/world-{processes}", sampled.pairs(), TWENTY), WAN_PROCESSES=str(processes), **FORKED)
+        found[processes] = adapter(sampled, m), m["metrics"]
+    for processes in (2, 4):
+        for name, tensor in found[1][0].items():
+            assert torch.allclose(found[processes][0][name], tensor, rtol=0, atol=1e-6), name
+        assert found[processes][1] == found[1][1]
+    fresh = sampled.done(sampled.train_spec("out/world-0", sampled.pairs(), TWENTY | {"steps": 1}))
+    moved = [name for name in found[1][0] if (found[1][0][name] - adapter(sampled, fresh)[name]).abs().max() > 1e-3]
+    assert moved  # 20 steps go somewhere
+
+
+def interrupted_when(ready: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
+    def wait() -> None:
+        while not ready():
+            time.sleep(0.02)
+        then()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_sigterm_in_the_middle_and_the_same_adapter(sampled: World, method: str) -> None:
+    settings = TWENTY | {"steps": 5, "checkpointEverySteps": 1, "pairsPerStep": 3}
+    whole = sampled.done(sampled.train_spec("out/two-whole", sampled.pairs(), settings), WAN_PROCESSES="2", **FORKED)
+    output = f"out/two-{method}"
+    document = sampled.train_spec(output, sampled.pairs(), settings)
+    thread = interrupted_when(
+        lambda: any("/checkpoints/" in key for key in sampled.store.list(output + "/")), lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    end = sampled.run(document, WAN_PROCESSES="2", WAN_START_METHOD=method, WAN_PACE_MILLISECONDS="200")
+    thread.join()
+    assert (end.code, end.word["class"]) == (75, "Interrupted"), end.message
+    m = sampled.done(document, attempt=1, WAN_PROCESSES="2", **FORKED)
+    assert m["outputs"]["adapter"]["digest"] == whole["outputs"]["adapter"]["digest"]
+    assert sampled.file(m, "metrics.jsonl") == sampled.file(whole, "metrics.jsonl")
+
+
+def test_another_number_of_processes_takes_up_half_a_step(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of a step by one process, gone on by two."""
+    settings = TRAINING | {"pairsPerStep": 5, "checkpointEverySteps": 0}
+    want = sampled.done(sampled.train_spec("out/half-whole", sampled.pairs(), settings))
+    document, calls, add = sampled.train_spec("out/half", sampled.pairs(), settings), [], Trainer._add
+
+    def counted(self: Trainer, n: int) -> None:
+        calls.append(n)
+        if len(calls) == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        add(self, n)
+
+    monkeypatch.setattr(Trainer, "_add", counted)
+    assert sampled.run(document).code == 75
+    monkeypatch.undo()
+    (key,) = [key for key in sampled.store.list("out/half/") if "/checkpoints/" in key]
+    assert "step-00000001-pair-00000002" in key
+    m = sampled.done(document, attempt=1, WAN_PROCESSES="2", **FORKED)
+    for name, tensor in adapter(sampled, want).items():
+        assert torch.allclose(adapter(sampled, m)[name], tensor, rtol=0, atol=1e-6)
+
+
+def _out_of_memory(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
+    """Runs in the processes: the second one fails in its second step."""
+    _in_the_second_step_of_the_second(lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")))
+    stage._process(told, mailbox, stop)
+
+
+def _killed(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
+    _in_the_second_step_of_the_second(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    stage._process(told, mailbox, stop)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _in_the_second_step_of_the_second(act: Callable[[], None]) -> None:
+    add = Trainer._add
+
+    def patched(self: Trainer, n: int) -> None:
+        if self._group.rank == 1 and self.progress.step == 1:
+            act()
+        add(self, n)
+
+    Trainer._add = patched  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "name", "says"),
+    [(_out_of_memory, 77, "OutOfMemory", "9.00 GiB"), (_killed, 76, "GPUFault", "")],
+    ids=["out of memory", "killed"],
+)
+def test_a_process_that_fails_says_why_and_ends_the_others(
+    sampled: World, monkeypatch: pytest.MonkeyPatch, work: Any, code: int, name: str, says: str
+) -> None:
+    real = launch.run_processes
+    monkeypatch.setattr(launch, "run_processes", lambda task, count, _, told, read: real(task, count, work, told, read))
+    start = time.monotonic()
+    end = sampled.run(sampled.train_spec(f"out/fails-{code}", sampled.pairs()), WAN_PROCESSES="2", WAN_GRACE_SECONDS="20", **FORKED)
+    assert (end.code, end.word["class"], says in end.message) == (code, name, True), end.message
+    assert time.monotonic() - start < 40
+
+
+def test_progress_comes_up_from_the_processes(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    finish = stage._finish
+
+    def spy(task: Any, result: Any) -> None:
+        seen.append(task.progress.snapshot())
+        finish(task, result)
+
+    monkeypatch.setattr(stage, "_finish", spy)
+    sampled.done(sampled.train_spec("out/progress", sampled.pairs()), WAN_PROCESSES="2", **FORKED)
+    assert (seen[0]["done"], seen[0]["total"], seen[0]["progressPercentage"]) == (3, 3, 100)
+    assert {m["name"] for m in seen[0]["metrics"]} >= {"loss", "margin", "regularizer", "gradNorm"}
+    assert "lastCheckpointTime" in seen[0]

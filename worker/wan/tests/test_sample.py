@@ -1,0 +1,194 @@
+"""Sampling: the pipeline's numbers, resumption inside a sample, what the files hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import WanPipeline
+from safetensors.torch import load
+
+from spatialalign_wan.contract.keys import sample_file_key
+from spatialalign_wan.contract.spec import Artifact
+from spatialalign_wan.models import embeds, loading, video
+from spatialalign_wan.models.sampler import Sampler, Stopped, decode, latent_shape
+from spatialalign_wan.models.settings import Defaults, VideoSettings, video_settings
+from spatialalign_wan.models.tensors import normal
+from support import PROMPTS, World
+
+CPU = torch.device("cpu")
+VIDEO = VideoSettings(9, 16, 16, 5.0, "blurred, static")
+
+
+@pytest.fixture(scope="module")
+def pipeline(model: Path) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+    from transformers import AutoTokenizer, UMT5EncoderModel
+
+    class Reference(FlowMatchEulerDiscreteScheduler):
+        def set_timesteps(self, n: int, device: Any = None) -> None:
+            super().set_timesteps(sigmas=torch.linspace(1, 0, n + 1)[:-1].tolist(), device=device)
+
+    pipe = WanPipeline(
+        tokenizer=AutoTokenizer.from_pretrained(model / "tokenizer"), text_encoder=UMT5EncoderModel.from_pretrained(model / "text_encoder"),
+        vae=loading.vae(model, CPU), scheduler=Reference(shift=5.0), transformer=loading.transformer(model, CPU),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_sigmas_are_the_references() -> None:
+    found = loading.sigmas(50)
+    u = torch.linspace(1, 0, 51)
+    assert torch.allclose(found, 5 * u / (1 + 4 * u), atol=1e-6)
+    assert found[0] == 1
+    assert found[-1] == 0
+
+
+def test_embeddings_are_the_pipelines(model: Path, pipeline: Any) -> None:
+    prompt = "  a cat &amp; a   dog\non the left"
+    want, _ = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=512)
+    states = embeds.Encoder(model, CPU).encode(prompt)
+    assert states.shape[0] < 60
+    got = embeds.pad(states, CPU, torch.float32)
+    assert torch.allclose(got, want, atol=1e-5)
+    assert torch.equal(got == 0, want == 0)
+
+
+def test_latents_and_pictures_are_the_pipelines(model: Path, pipeline: Any) -> None:
+    """The real pipeline with the reference's scheduler and a CPU generator, bit by bit."""
+    encoder = embeds.Encoder(model, CPU)
+    text, other = encoder.encode(PROMPTS[0]["prompt"]), encoder.encode(VIDEO.negative_prompt)
+    call = {
+        "prompt_embeds": embeds.pad(text, CPU, torch.float32), "negative_prompt_embeds": embeds.pad(other, CPU, torch.float32),
+        "num_frames": 9, "height": 16, "width": 16, "num_inference_steps": 4, "guidance_scale": 5.0,
+    }  # fmt: skip
+    want = pipeline(**call, generator=[torch.Generator().manual_seed(2**64 - 5)], output_type="latent").frames
+    sampler = Sampler(pipeline.transformer, 4, 5.0)
+    shape = latent_shape(pipeline.vae, VIDEO)
+    got = sampler.run(sampler.start(2**64 - 5, shape), text, other, lambda: False, lambda: None).latents
+    assert torch.equal(got, want)
+    pictures = pipeline(**call, generator=[torch.Generator().manual_seed(2**64 - 5)], output_type="np").frames[0]
+    assert abs(decode(pipeline.vae, got) / 255.0 - pictures).max() <= 0.5 / 255 + 1e-6
+
+
+def test_noise_depends_on_the_seed_alone() -> None:
+    assert torch.equal(normal((2, 3), 2**64 - 1), normal((2, 3), 2**64 - 1))
+    assert not torch.equal(normal((2, 3), 1), normal((2, 3), 2))
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_a_sample_goes_on_where_it_stopped(pipeline: Any, stop_at: int) -> None:
+    text = normal((5, 32), 1)
+    sampler = Sampler(pipeline.transformer, 5, 5.0)
+    start = sampler.start(1, (1, 16, 3, 2, 2))
+    steps = []
+    with pytest.raises(Stopped) as stopped:
+        sampler.run(start, text, text * 0, lambda: len(steps) == stop_at, lambda: steps.append(1))
+    assert stopped.value.state.step == stop_at
+    whole = sampler.run(start, text, text * 0, lambda: False, lambda: None)
+    rest = sampler.run(stopped.value.state, text, text * 0, lambda: False, lambda: None)
+    assert torch.equal(rest.latents, whole.latents)
+
+
+def test_an_interrupted_sample_leaves_its_state_and_the_next_attempt_takes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = world.sample_spec("out/stopped", seeds=1, steps=6)
+    whole = World(world.root / "whole", world.model)
+    undisturbed = whole.done(whole.sample_spec("out/stopped", seeds=1, steps=6))
+    velocity, calls = Sampler._velocity, []
+
+    def counted(self: Sampler, *arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 9:  # of the second sample's six steps, the third
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return velocity(self, *arguments)
+
+    monkeypatch.setattr(Sampler, "_velocity", counted)
+    end = world.run(document)
+    assert (end.code, end.word["class"]) == (75, "Interrupted")
+    (state,) = [key for key in world.store.list("out/stopped/") if "/unfinished/" in key]
+    assert "-00003-" in state
+    m = world.done(document, attempt=1)
+    assert m["counts"] == {"total": 2, "generated": 1, "reused": 1}
+    assert len(calls) == 12  # no step was taken twice
+    assert [key for key in world.store.list("out/stopped/") if "/unfinished/" in key] == []
+    for a, b in zip(world.file(m, "samples.jsonl").splitlines(), whole.file(undisturbed, "samples.jsonl").splitlines(), strict=True):
+        assert json.loads(a)["video"]["digest"] == json.loads(b)["video"]["digest"]
+        assert json.loads(a)["latent"]["digest"] == json.loads(b)["latent"]["digest"]
+
+
+def test_a_damaged_state_is_passed_over(world: World) -> None:
+    document = world.sample_spec("out/damaged", seeds=1)
+    sample_id = world.index(world.sampling(), 1)[0]["sampleID"]
+    world.store.write(f"out/damaged/0-x/0/unfinished/{sample_id}-00001-{'0' * 64}.safetensors", b"rubbish")
+    assert world.done(document, attempt=1)["counts"]["generated"] == 2
+
+
+def test_a_video_says_that_it_is_generated(sampled: World) -> None:
+    m = sampled.done(sampled.sample_spec("out/again"))
+    sidecar = json.loads(sampled.file(m, "samples.jsonl").splitlines()[0])
+    data = sampled.read(sidecar["video"])
+    about = video.metadata(data)
+    assert about["title"] == "AI-generated video"
+    assert about["comment"].startswith("AI-generated; model tiny sha256:")
+    assert sidecar["sampleID"] in about["comment"]
+    assert video.decode(data, "video", 99).shape == (9, 16, 16, 3)
+    assert sidecar["provenance"]["torch"] == torch.__version__
+    latent = load(sampled.read(sidecar["latent"]))["latent"]
+    assert (latent.dtype, latent.shape) == (torch.float16, (16, 3, 2, 2))
+
+
+def test_an_mp4_has_the_frames_given(tmp_path: Path) -> None:
+    import numpy as np
+
+    frames = np.zeros((20, 48, 64, 3), np.uint8)
+    frames[:, 10:20, 5:25] = (200, 30, 60)
+    first, again = video.encode(frames, "c"), video.encode(frames, "c")
+    assert first == again
+    found = video.decode(first, "v", 81)
+    assert found.shape == frames.shape
+    assert abs(found[7, 15, 15].astype(int) - (200, 30, 60)).max() < 12
+    assert len(video.decode(first, "v", 7)) == 7
+
+
+def test_embeddings_are_made_once_and_damaged_ones_again(world: World) -> None:
+    prompts = world.prompts
+    document = world.spec("encode", "out/encode", {"prompts": prompts, "model": world.model_spec, "numericsRevision": "1"})
+    assert world.done(document)["counts"] == {"total": 3, "generated": 3, "reused": 0}
+    document["output"] = "out/encode-2"
+    assert world.done(document)["counts"] == {"total": 3, "generated": 0, "reused": 3}
+    key = world.store.list("embeds/")[0]
+    whole = world.store.read(Artifact(key), 1 << 20)
+    world.store.write(key, whole[:-4] + b"\1\1\1\1")
+    document["output"] = "out/encode-3"
+    assert world.done(document)["counts"] == {"total": 3, "generated": 1, "reused": 2}
+    assert world.store.size(key) == len(whole)
+
+
+def test_settings_that_no_video_can_have_are_refused(world: World) -> None:
+    for field, value in (("frames", 10), ("width", 20), ("height", 4096)):
+        end = world.run(world.sample_spec("out/size", **{field: value}))
+        assert (end.code, field in end.message) == (64, True)
+
+
+def test_what_a_sampling_leaves_open_is_the_runtimes_own(model: Path) -> None:
+    from spatialalign_wan.contract.spec import Model, Sampling
+
+    v = video_settings(Sampling(Model("m", "d"), "1", None, 50), Defaults())
+    assert (v.frames, v.width, v.height, v.guidance_scale) == (81, 832, 480, 5.0)
+    assert not video_settings(Sampling(Model("m", "d"), "1", None, 50, guidance_scale="1"), Defaults()).guided
+
+
+def test_a_lost_latent_is_sampled_again(world: World) -> None:
+    m = world.done(world.sample_spec("out/first", seeds=1))
+    sidecar = json.loads(world.file(m, "samples.jsonl").splitlines()[0])
+    world.store.delete(sidecar["latent"]["key"])
+    again = world.done(world.sample_spec("out/second", seeds=1))
+    assert again["counts"] == {"total": 2, "generated": 1, "reused": 1}
+    assert world.store.size(sample_file_key(sidecar["sampleID"], "uid-2", "latent.safetensors")) == sidecar["latent"]["size"]
