@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
+import urllib3
 
 from spatialalign_wan.contract.exits import ExitCode
 from spatialalign_wan.contract.spec import Artifact
@@ -73,6 +75,20 @@ def test_a_store_that_refuses_is_no_missing_file(endpoint: str) -> None:
         with pytest.raises(StoreError) as e:
             store.read(Artifact("x"), 9)
         assert e.value.code is ExitCode.STORAGE
+
+
+@pytest.mark.parametrize("error", [aiohttp.ClientPayloadError("cut"), urllib3.exceptions.ProtocolError("cut"), TimeoutError("cut")])
+def test_a_connection_that_breaks_is_a_storage_error(endpoint: str, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    store = open_store(endpoint)
+    store.write("broken", b"1")
+
+    def fail(_: str) -> bytes:
+        raise error
+
+    monkeypatch.setattr(store._backend._fs, "cat_file", fail)  # type: ignore[attr-defined]
+    with pytest.raises(StoreError, match="cut") as e:
+        store.read(Artifact("broken"), 9)
+    assert e.value.code is ExitCode.STORAGE
 
 
 def test_a_stage_runs_on_a_bucket(endpoint: str, world: World) -> None:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import s3fs
+from aiohttp import ClientError as TransportError
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from .store import credentials
 
@@ -98,7 +100,7 @@ def _refusals() -> Iterator[None]:
         if "bucket" in str(e).lower():
             raise OSError(str(e)) from e
         raise
-    except (BotoCoreError, ClientError, OSError) as e:
+    except (BotoCoreError, ClientError, TransportError, HTTPError, OSError) as e:
         cause = e if isinstance(e, ClientError) else e.__cause__
         response = getattr(cause, "response", None) or {}
         code = response.get("Error", {}).get("Code", "")
