@@ -75,6 +75,20 @@ def test_check_finds_what_is_cut_or_missing(copy: Path, capsys: pytest.CaptureFi
         assert main(["check"]) == 64
 
 
+def test_every_file_of_an_index_must_be_there(copy: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    (part,) = (copy / "transformer").glob("*.safetensors")
+    index = copy / "transformer" / (part.name + ".index.json")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {"a": part.name, "b": part.name}}))
+    assert command(copy, "check") == 0
+    index.write_text(json.dumps({"weight_map": {"a": part.name, "b": "model-00002-of-00002.safetensors"}}))
+    capsys.readouterr()
+    assert command(copy, "check") == 66
+    assert "names model-00002-of-00002.safetensors" in capsys.readouterr().err
+    assert world.run(world.sample_spec("out/x"), WAN_MODEL_PATH=str(copy)).code == 66
+    index.write_text('["rubbish"]')
+    assert command(copy, "check") == 66
+
+
 def test_info_says_what_a_runtime_needs(copy: Path, detector_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with changed_environment({"WAN_DETECTOR_PATH": str(detector_weights)}):
         assert command(copy, "info") == 0

@@ -11,6 +11,7 @@ files. A stage goes by that list when it is there, after looking at every file's
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,19 @@ def folder(environ: Mapping[str, str], variable: str, patterns: Iterable[str]) -
     for pattern in patterns:
         if not any(root.glob(pattern)):
             raise mismatch(f"{variable}={named} holds no {pattern}: worker/wan/README.md says which files belong there")
+    for index in sorted(root.rglob("*.safetensors.index.json")):
+        _check_parts(index)
     return root
+
+
+def _check_parts(index: Path) -> None:
+    """A model in several files: the index beside them names each tensor's. Without one of them no pattern would tell."""
+    try:
+        parts = {str(part) for part in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise mismatch(f"{index} is no index of weights: {e}") from e
+    if lost := sorted(part for part in parts if not (index.parent / part).is_file()):
+        raise mismatch(f"{index} names {', '.join(lost[:5])}, {len(lost)} of {len(parts)} files that are not there: download them")
 
 
 def hash_files(root: Path) -> Weights:
