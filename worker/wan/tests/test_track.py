@@ -238,6 +238,22 @@ def test_guard_metrics_stand_beside_the_tracks(world: World, guard_weights: Path
     assert again["counts"]["reused"] == 1
 
 
+def test_guard_metrics_are_those_of_invalid_videos_too(world: World, guard_weights: Path) -> None:
+    grey = np.full((24, 48, 64, 3), 40, np.uint8)
+    lines = []
+    for name, frames in (("good", pictures()), ("grey", grey)):
+        world.store.write(f"in/{name}.mp4", video.encode(frames, "a test"))
+        lines.append({"sampleID": name, "promptID": "p1", "seed": 1, "video": {"key": f"in/{name}.mp4"}})
+    settings = {"WAN_DETECTOR": "colour-blobs", "WAN_GUARD_PATH": str(guard_weights)}
+    m = world.done(world.spec("track", "out/guard-all", blob_block(world, lines)), **settings)
+    assert m["counts"] == {"total": 2, "tracked": 1, "invalid": 1, "reused": 0}
+    found = {line["sampleID"]: line for line in map(json.loads, world.file(m, "guard/part-0.jsonl").splitlines())}
+    assert set(found) == {"good", "grey"}
+    assert "identityConsistency" not in found["grey"]
+    mean = (found["good"]["clipIqaQuality"] + found["grey"]["clipIqaQuality"]) / 2
+    assert float(m["metrics"]["guard/clip-iqa-quality"]) == pytest.approx(mean, rel=1e-4)
+
+
 def test_identity_consistency_by_hand() -> None:
     features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 1.0]])
     assert consistency(features) == pytest.approx((0 + (0 + 1) / 2) / 2)

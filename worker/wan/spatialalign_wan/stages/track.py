@@ -141,7 +141,7 @@ class _Worker:
         line = kept if kept is not None else self._find(item, frames)
         if kept is None:
             samples.keep_tracks(task.store, key, line, replace=damaged)
-        if self._guard is not None and line.status == TRACKED:
+        if self._guard is not None:  # of invalid videos too: an adapter must not look better by spoiling some
             self._guard_lines.append(self._guard.measure(item.line.sample_id, frames, line.frames))
         return line, kept is not None
 
@@ -159,7 +159,7 @@ class _Worker:
         return done.line
 
     def write_guard(self) -> None:
-        """The guard metrics of the shard: a line for every tracked sample, and the means."""
+        """The guard metrics of the shard: a line for every video, and the means."""
         if self._guard is None or not self._guard_lines:
             return
         self._task.write(f"guard/part-{self._task.shard}.jsonl", records.to_lines(self._guard_lines))
