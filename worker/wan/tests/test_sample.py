@@ -130,6 +130,24 @@ def test_a_damaged_state_is_passed_over(world: World) -> None:
     assert world.done(document, attempt=1)["counts"]["generated"] == 2
 
 
+@pytest.mark.parametrize(("value", "keep"), [(float("nan"), True), (float("nan"), False), (1e6, True)])
+def test_latents_that_are_no_numbers_are_divergence(world: World, monkeypatch: pytest.MonkeyPatch, value: float, keep: bool) -> None:
+    monkeypatch.setattr(Sampler, "_velocity", lambda self, latents, *_: torch.full_like(latents, value))
+    document = world.sample_spec("out/diverged", seeds=1)
+    document["sample"]["keepLatents"] = keep
+    end = world.run(document)
+    assert (end.code, end.word["class"]) == (78, "Diverged"), end.message
+    assert world.store.list("samples/") == []
+    assert world.store.list("out/") == []
+
+
+def test_states_of_samples_that_another_pod_has_finished_are_forgotten(sampled: World) -> None:
+    sample_id = sampled.index(sampled.sampling(), 1)[0]["sampleID"]
+    sampled.store.write(f"out/finished/0-x/0/unfinished/{sample_id}-00001-{'0' * 64}.safetensors", b"a state")
+    assert sampled.done(sampled.sample_spec("out/finished"), attempt=1)["counts"]["generated"] == 0
+    assert [key for key in sampled.store.list("out/finished/") if "/unfinished/" in key] == []
+
+
 def test_a_video_says_that_it_is_generated(sampled: World) -> None:
     m = sampled.done(sampled.sample_spec("out/again"))
     sidecar = json.loads(sampled.file(m, "samples.jsonl").splitlines()[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import records, samples
-from ..contract.exits import bad_input
+from ..contract.exits import ExitCode, StageError, bad_input
 from ..contract.keys import digest
 from ..contract.spec import Artifact, SampleSpec, sample_key
 from ..contract.store import StoreError
@@ -47,8 +47,11 @@ def sample(task: Task) -> None:
     task.progress.total(len(items), "samples")
     sidecars: dict[str, samples.Sidecar] = {}
     todo = _find_missing(task, spec, items, sidecars)
+    states = UnfinishedSamples(task)
+    for sample_id in sidecars:
+        states.forget(sample_id)  # another pod has finished it
     if todo:
-        _make(task, spec, model, video, adapter, todo, sidecars)
+        _make(task, spec, model, video, adapter, todo, sidecars, states)
     task.write("samples.jsonl", records.to_lines(sidecars[item.line.sample_id] for item in items))
     task.count(total=len(items), generated=len(todo), reused=len(items) - len(todo))
 
@@ -90,7 +93,7 @@ def _find_missing(task: Task, spec: SampleSpec, items: list[Item], sidecars: dic
 
 def _make(
     task: Task, spec: SampleSpec, model: Path, video: VideoSettings, adapter: bytes | None, todo: list[Missing],
-    sidecars: dict[str, samples.Sidecar],
+    sidecars: dict[str, samples.Sidecar], states: UnfinishedSamples,
 ) -> None:  # fmt: skip
     """Loads the models only now: a shard whose samples are all there needs no GPU."""
     from ..models import embeds, loading, lora
@@ -111,7 +114,7 @@ def _make(
     if speed.compile != "no":
         network.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
     sampler = Sampler(network, spec.sampling.steps, video.guidance_scale)
-    maker = _Maker(task, spec, video, sampler, vae, loading.provenance(where, attention))
+    maker = _Maker(task, spec, video, sampler, vae, loading.provenance(where, attention), states)
     for missing in todo:
         task.check_stop()
         prompt = texts[missing.item.prompt.prompt]
@@ -122,11 +125,12 @@ def _make(
 
 class _Maker:
     def __init__(
-        self, task: Task, spec: SampleSpec, video: VideoSettings, sampler: Sampler, vae: AutoencoderKLWan, provenance: dict[str, str]
-    ) -> None:
+        self, task: Task, spec: SampleSpec, video: VideoSettings, sampler: Sampler, vae: AutoencoderKLWan, provenance: dict[str, str],
+        states: UnfinishedSamples,
+    ) -> None:  # fmt: skip
         self._task, self._spec, self._video, self._sampler = task, spec, video, sampler
         self._vae, self._provenance = vae, provenance
-        self._states = UnfinishedSamples(task)
+        self._states = states
 
     def make(self, missing: Missing, prompt: object, negative: object) -> samples.Sidecar:
         from ..models.sampler import Stopped, latent_shape
@@ -140,6 +144,9 @@ class _Maker:
                 self._states.save(line.sample_id, e.state)
                 task.progress.checkpoint()
             raise
+        if not done.latents.isfinite().all():
+            self._states.forget(line.sample_id)  # nobody shall go on from there
+            raise diverged(f"sample {line.sample_id} of prompt {line.prompt_id!r}, seed {line.seed}: latents are no numbers")
         sidecar = self._store(missing, done)
         self._states.forget(line.sample_id)
         return sidecar
@@ -150,14 +157,15 @@ class _Maker:
         from ..models.sampler import decode
 
         task, line, sampling = self._task, missing.item.line, self._spec.sampling
+        half = encode_latent(done.latents, f"the latent of sample {line.sample_id}") if self._spec.keep_latents else None
         frames = decode(self._vae, done.latents)
         adapter = sampling.adapter.digest if sampling.adapter else "none"
         comment = f"AI-generated; model {sampling.model.name} {sampling.model.digest}; adapter {adapter}; sample {line.sample_id}"
 
         video = samples.put_file(task.store, line.sample_id, task.pod_uid, "video.mp4", mp4.encode(frames, comment))
         latent = None
-        if self._spec.keep_latents:
-            latent = samples.put_file(task.store, line.sample_id, task.pod_uid, "latent.safetensors", encode_latent(done.latents))
+        if half is not None:
+            latent = samples.put_file(task.store, line.sample_id, task.pod_uid, "latent.safetensors", half)
         sidecar = samples.Sidecar(
             sample_id=line.sample_id, prompt_id=line.prompt_id, seed=line.seed, sampling=sampling, video=video, latent=latent,
             width=self._video.width, height=self._video.height, frame_count=len(frames), provenance=self._provenance,
@@ -165,7 +173,11 @@ class _Maker:
         return samples.commit_sample(task.store, sidecar, replace=missing.damaged)
 
 
-def encode_latent(latents: object) -> bytes:
+def diverged(what: str) -> StageError:
+    return StageError(ExitCode.DIVERGED, f"sampling diverged: {what}: look at sampling.adapter and guidanceScale, and at the GPU")
+
+
+def encode_latent(latents: object, name: str = "a latent") -> bytes:
     """In half precision: 4.2 MB at full size. Latents are of the order of one, where fp16 is eight times as fine as bf16."""
     import torch
 
@@ -174,7 +186,7 @@ def encode_latent(latents: object) -> bytes:
     assert isinstance(latents, torch.Tensor)
     half = latents[0].to(torch.float16).cpu().contiguous()
     if not torch.isfinite(half).all():
-        raise ArithmeticError("a latent is beyond what fp16 holds: the sampler has diverged")
+        raise diverged(f"{name} is beyond what fp16 holds")
     return save({"latent": half}, {})
 
 
