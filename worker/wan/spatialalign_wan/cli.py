@@ -58,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] in ("-h", "--help"):
             print(__doc__)
             return 0
-        return harness.main(arguments, STAGES, classify)
+        stage = arguments[0] if arguments else ""
+        return harness.main(arguments, STAGES, lambda e: classify(e, stage))
     try:
         _command(arguments)
     except StageError as e:

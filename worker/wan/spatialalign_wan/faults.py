@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from .contract.exits import ExitCode, StageError
 
-_MEMORY = (
-    "too little GPU memory: {}: set WAN_CHECKPOINTING=full or WAN_SPLIT_PAIRS=yes in the AlignmentRuntime's env of train, take smaller"
-    " sampling.frames, width and height, or a GPU with more memory (docs/planning.md)"
-)
+_LESS = "take a GPU with more memory, or "
+_MEMORY_HINTS = {
+    "train": "set WAN_CHECKPOINTING=full or WAN_SPLIT_PAIRS=yes in the AlignmentRuntime's env of train, take smaller"
+    " sampling.frames, width and height, or a GPU with more memory",
+    "sample": _LESS + "smaller sampling.frames, width and height",
+    "track": _LESS + "smaller videos: sampling.frames, width and height",
+}
+_MEMORY_SIGNS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 _GPU_SIGNS = ("CUDA error", "CUDNN_STATUS", "cuDNN error", "NCCL", "CUBLAS_STATUS", "gloo/transport", "Connection closed by peer")
 
 
-def classify(e: BaseException) -> StageError | None:
+def classify(e: BaseException, stage: str = "") -> StageError | None:
+    """The stage words what to do about too little memory."""
     import sys
 
     torch = sys.modules.get("torch")
@@ -19,9 +24,13 @@ def classify(e: BaseException) -> StageError | None:
         return None  # nothing of it has run
     text = f"{type(e).__name__}: {e}".strip()
     first = text.splitlines()[0][:600] if text else ""
-    if isinstance(e, torch.OutOfMemoryError) or "CUDA out of memory" in text:
-        return StageError(ExitCode.OUT_OF_MEMORY, _MEMORY.format(first))
     distributed = getattr(torch.distributed, "DistError", ())
-    if (distributed and isinstance(e, distributed)) or any(sign in text for sign in _GPU_SIGNS):
+    gpu = (distributed and isinstance(e, distributed)) or any(sign in text for sign in _GPU_SIGNS)
+    # Before the GPU's faults: these libraries word both alike, "CUDA error: out of memory".
+    memory = "CUDA out of memory" in text or (gpu and any(sign in text for sign in _MEMORY_SIGNS))
+    if memory or isinstance(e, torch.OutOfMemoryError):
+        hint = _MEMORY_HINTS.get(stage, "take a GPU with more memory")
+        return StageError(ExitCode.OUT_OF_MEMORY, f"too little GPU memory: {first}: {hint} (docs/planning.md)")
+    if gpu:
         return StageError(ExitCode.GPU, f"GPU or collective communication: {first}")
     return None

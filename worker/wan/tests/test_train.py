@@ -227,6 +227,10 @@ def test_what_is_not_a_number_is_divergence(world: World) -> None:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), ExitCode.OUT_OF_MEMORY, "WAN_CHECKPOINTING=full"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), ExitCode.GPU, "illegal memory access"),
         (torch.distributed.DistBackendError("NCCL error in: ..."), ExitCode.GPU, "NCCL"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), ExitCode.OUT_OF_MEMORY, "WAN_SPLIT_PAIRS=yes"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), ExitCode.OUT_OF_MEMORY, "CUBLAS"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), ExitCode.OUT_OF_MEMORY, "CUDNN"),
+        (torch.distributed.DistBackendError("NCCL error: x\nCuda failure 2 'out of memory'"), ExitCode.OUT_OF_MEMORY, "NCCL"),
         (RuntimeError("something else"), ExitCode.BUG, "something else"),
     ],
 )

@@ -188,7 +188,7 @@ def _process(order_data: bytes) -> None:
     try:
         order.work(order.argument, mailbox, stop)
     except BaseException as e:  # noqa: BLE001 (the parent tells what it was)
-        error = e if isinstance(e, StageError) else classify(e) or StageError(ExitCode.BUG, f"{type(e).__name__}: {e}")
+        error = e if isinstance(e, StageError) else classify(e, "train") or StageError(ExitCode.BUG, f"{type(e).__name__}: {e}")
         code, message = error.code, str(error)
         if code is ExitCode.BUG:
             traceback.print_exc()
