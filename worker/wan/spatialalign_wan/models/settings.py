@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,24 @@ def video_settings(s: Sampling, own: Defaults) -> VideoSettings:
 def check_revision(revision: str) -> None:
     if revision != NUMERICS_REVISION:
         raise mismatch(f"numericsRevision is {revision!r} in the spec, {NUMERICS_REVISION!r} in this image")
+
+
+def processes(environ: Mapping[str, str]) -> int | None:
+    """Of a training; None is one for each GPU."""
+    return _number(environ, "WAN_PROCESSES", 1, 1024)
+
+
+def grace_seconds(environ: Mapping[str, str]) -> int:
+    return _number(environ, "WAN_GRACE_SECONDS", 1, 1 << 20) or 120
+
+
+def _number(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,7}", text) or not low <= int(text) <= high:
+        raise bad_spec(f"environment variable {name} is {text!r}, want a number from {low} to {high}")
+    return int(text)
 
 
 @dataclass(frozen=True)

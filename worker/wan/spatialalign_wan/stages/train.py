@@ -60,7 +60,7 @@ def train(task: Task) -> None:
 
     embeds.ensure(task, plan.model, loading.device(), spec.model.digest, spec.numerics_revision, plan.prompts.values())
     task.check_stop()
-    processes = group.processes_per_node()
+    processes = group.processes_per_node(task.environ)
     if processes == 1:
         result = run(plan, task, group.Group.alone(loading.device()), task.stop.is_set)
         assert result is not None
@@ -74,6 +74,8 @@ def _plan(task: Task, spec: TrainSpec) -> Plan:
     """Checks all inputs before a model is loaded."""
     from ..models import lora
 
+    settings.processes(task.environ)
+    settings.grace_seconds(task.environ)
     settings.check_revision(spec.numerics_revision)
     model = weights.folder(task.environ, "WAN_MODEL_PATH", weights.MODEL_FILES)
     weights.check_model(model, spec.model.name, spec.model.digest)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+from ..models import settings
 
 # What a process can have to say after a pair; the worst of all counts.
 GO, STOP, FAIL = 0, 1, 2
@@ -67,6 +69,6 @@ class Group:
             dist.barrier()
 
 
-def processes_per_node() -> int:
+def processes_per_node(environ: Mapping[str, str]) -> int:
     """One for each GPU; WAN_PROCESSES says another number, for machines without any."""
-    return int(os.environ.get("WAN_PROCESSES") or max(1, torch.cuda.device_count()))
+    return settings.processes(environ) or max(1, torch.cuda.device_count())

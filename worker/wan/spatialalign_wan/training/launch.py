@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..contract.exits import ExitCode, Interrupted, StageError
 from ..contract.progress import Progress
 from ..faults import classify
+from ..models import settings
 
 if TYPE_CHECKING:
     from ..contract.task import Task
@@ -137,7 +138,7 @@ def run_processes(task: Task, count: int, work: Work, argument: Any, read: Calla
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    grace = int(task.environ.get("WAN_GRACE_SECONDS") or 120)
+    grace = settings.grace_seconds(task.environ)
     with tempfile.TemporaryDirectory(prefix="train-") as scratch:
         mailbox = Mailbox(Path(scratch))
         config = LaunchConfig(
