@@ -9,12 +9,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
 
+from spatialalign_wan.contract.exits import ExitCode, Interrupted, StageError
+from spatialalign_wan.contract.progress import Progress
 from spatialalign_wan.stages import train as stage
 from spatialalign_wan.training import launch
 from spatialalign_wan.training.launch import Mailbox
@@ -136,6 +140,61 @@ def test_a_process_that_fails_says_why_and_ends_the_others(
     end = sampled.run(sampled.train_spec(f"out/fails-{code}", sampled.pairs()), WAN_PROCESSES="2", WAN_GRACE_SECONDS="20", **FORKED)
     assert (end.code, end.word["class"], says in end.message) == (code, name, True), end.message
     assert time.monotonic() - start < 40
+
+
+def _told_at_the_end(parent: int, mailbox: Mailbox, stop: threading.Event) -> None:
+    """The first process is done at once and waits for the agent, the second one is told to stop before it is done."""
+    if os.environ["RANK"] == "1":
+        time.sleep(1)
+        os.kill(parent, signal.SIGTERM)
+        assert stop.wait(30)
+    mailbox.put("result-" + os.environ["RANK"], {})
+
+
+def _told_at_the_start(parent: int, mailbox: Mailbox, stop: threading.Event) -> None:
+    """As if no process had come to take the signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if os.environ["RANK"] == "1":
+        os.kill(parent, signal.SIGTERM)
+    time.sleep(60)
+
+
+def _run_two(work: Any, read: Callable[[Mailbox], Any]) -> Any:
+    stop = threading.Event()
+    task = SimpleNamespace(environ=FORKED, stop=stop, progress=Progress("train", 300), check_stop=lambda: None)
+    return launch.run_processes(task, 2, work, os.getpid(), read)  # type: ignore[arg-type]
+
+
+def test_sigterm_when_all_is_done_loses_nothing() -> None:
+    start = time.monotonic()
+    found = _run_two(_told_at_the_end, lambda mailbox: [mailbox.get(f"result-{rank}") for rank in range(2)])
+    assert found == [{}, {}]
+    assert time.monotonic() - start < 60  # nobody waited for the agent until it killed them
+
+
+def test_sigterm_before_any_process_could_say_a_word_is_an_interruption() -> None:
+    with pytest.raises(Interrupted):
+        _run_two(_told_at_the_start, lambda _: None)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "stopping", "want"),
+    [
+        ([], True, 75), ([0], True, 75), ([0, 0], True, None), ([0, 0], False, None), ([75, 75], True, 75), ([76, 75], True, 75),
+        ([76], True, 75), ([78, 75], True, 78), ([], False, 76), ([0], False, 76), ([76, 75], False, 76), ([75], False, 76),
+    ],
+)  # fmt: skip
+def test_what_outcomes_amount_to(tmp_path: Path, codes: list[int], stopping: bool, want: int | None) -> None:
+    mailbox = Mailbox(tmp_path)
+    for rank, code in enumerate(codes):
+        mailbox.put(f"outcome-{rank}", {"code": code, "message": "", "time": rank})
+    if want is None:
+        launch._raise_outcome(mailbox, 2, RuntimeError("the agent"), stopping)
+        return
+    with pytest.raises(StageError) as e:
+        launch._raise_outcome(mailbox, 2, RuntimeError("the agent"), stopping)
+    assert e.value.code == ExitCode(want)
 
 
 def test_progress_comes_up_from_the_processes(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:

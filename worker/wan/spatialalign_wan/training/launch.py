@@ -7,6 +7,7 @@ agent passes SIGTERM on and waits, for what is left of the pod's grace period, u
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
 import signal
@@ -17,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..contract.exits import ExitCode, Interrupted, StageError
 from ..contract.progress import Progress
@@ -152,30 +153,42 @@ def run_processes(task: Task, count: int, work: Work, argument: Any, read: Calla
         relay = _Relay(mailbox, task)
         relay.start()
         failed: Exception | None = None
+        others = set(multiprocessing.active_children())
         try:
             task.check_stop()
             elastic_launch(config, _process)(pickle.dumps(Order(work, argument, scratch)))
-        except (ChildFailedError, SignalException) as e:
+        except ChildFailedError as e:
             failed = e
+        except SignalException as e:
+            failed = e
+            task.stop.set()  # the agent took the signal
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()  # told to stop while it started them, the agent knows nothing of those that it has started
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             relay.close()
-        _raise_outcome(mailbox, count, failed)
+        _raise_outcome(mailbox, count, failed, task.stop.is_set())
         return read(mailbox)
 
 
-def _raise_outcome(mailbox: Mailbox, count: int, failed: Exception | None) -> None:
+def _raise_outcome(mailbox: Mailbox, count: int, failed: Exception | None, stopping: bool) -> None:
     outcomes = [outcome for rank in range(count) if (outcome := mailbox.get(f"outcome-{rank}")) is not None]
+    if len(outcomes) == count and all(o["code"] == ExitCode.DONE for o in outcomes):
+        return  # whatever the agent makes of it: a SIGTERM that arrives now must not lose the work
     errors = sorted((o for o in outcomes if o["code"] not in (ExitCode.DONE, ExitCode.CHECKPOINTED)), key=lambda o: o["time"])
+    if stopping:
+        # Those that leave first break the connections of the others: a fault is then none.
+        errors = [o for o in errors if o["code"] != ExitCode.GPU]
     if errors:
         raise StageError(ExitCode(errors[0]["code"]), errors[0]["message"])
     stopped = [o for o in outcomes if o["code"] == ExitCode.CHECKPOINTED]
     if stopped and len(outcomes) == count:
         raise Interrupted(stopped[0]["message"])
-    if failed is not None or len(outcomes) < count:
-        # Killed from outside, or dead in a library: nobody could say why.
-        raise StageError(ExitCode.GPU, f"a training process ended without a word: {str(failed).strip()[-600:]}")
+    if stopping:
+        raise Interrupted("interrupted before every training process had saved: the next attempt goes on from the newest checkpoint")
+    # Killed from outside, or dead in a library: nobody could say why.
+    raise StageError(ExitCode.GPU, f"a training process ended without a word: {str(failed).strip()[-600:]}")
 
 
 def _process(order_data: bytes) -> None:
@@ -199,3 +212,13 @@ def _process(order_data: bytes) -> None:
         # interrupted process just return: it would wait for the agent to take its result, which an agent that is being
         # stopped never does.
         raise SystemExit(int(code))
+
+    # Nor may one that is done wait for that, whether it is stopped already or while it waits. The agent would wait for
+    # ever for the result of a process that leaves with 0; the parent goes by the outcome.
+    def leave(*_: object) -> NoReturn:
+        os._exit(int(ExitCode.CHECKPOINTED))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    if stop.is_set():
+        leave()
