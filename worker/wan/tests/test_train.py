@@ -12,8 +12,14 @@ import torch
 from safetensors.torch import load
 
 from spatialalign_wan.contract.exits import ExitCode
-from spatialalign_wan.models import tensors
+from spatialalign_wan.contract.progress import Progress
+from spatialalign_wan.contract.spec import Artifact
+from spatialalign_wan.faults import classify
+from spatialalign_wan.models import loading, tensors
 from spatialalign_wan.models.embeds import key_of
+from spatialalign_wan.models.sampler import Sampler
+from spatialalign_wan.stages import train as stage
+from spatialalign_wan.training import checkpoints
 from spatialalign_wan.training import trainer as trainer_module
 from spatialalign_wan.training.trainer import Trainer
 from support import PROMPTS, TRAINING, World
@@ -208,17 +214,18 @@ def test_a_reference_of_another_rank_is_fine(sampled: World) -> None:
 
 def test_what_is_not_a_number_is_divergence(world: World) -> None:
     world.done(world.sample_spec("out/samples"))
-    for document in (world.train_spec("out/nan", world.pairs()),):
-        for line in world.index(world.sampling()):
-            sidecar_key = f"samples/{line['sampleID'][:2]}/{line['sampleID']}/sample.json"
-            from spatialalign_wan.contract.spec import Artifact
+    for line in world.index(world.sampling()):
+        replace_latent(world, line["sampleID"], torch.full((16, 3, 2, 2), torch.nan))
+    end = world.run(world.train_spec("out/nan", world.pairs()))
+    assert (end.code, end.word["class"], "learningRate" in end.message) == (78, "Diverged", True)
 
-            sidecar = json.loads(world.store.read(Artifact(sidecar_key), 1 << 16))
-            broken = world.store.write(sidecar["latent"]["key"], tensors.save({"latent": torch.full((16, 3, 2, 2), torch.nan).half()}, {}))
-            sidecar["latent"] |= {"size": broken.size, "digest": broken.digest}
-            world.store.write(sidecar_key, json.dumps(sidecar).encode())
-        end = world.run(document)
-        assert (end.code, end.word["class"], "learningRate" in end.message) == (78, "Diverged", True)
+
+def replace_latent(world: World, sample_id: str, latent: torch.Tensor) -> None:
+    sidecar_key = f"samples/{sample_id[:2]}/{sample_id}/sample.json"
+    sidecar = json.loads(world.store.read(Artifact(sidecar_key), 1 << 16))
+    new = world.store.write(sidecar["latent"]["key"], tensors.save({"latent": latent.half()}, {}))
+    sidecar["latent"] |= {"size": new.size, "digest": new.digest}
+    world.store.write(sidecar_key, json.dumps(sidecar).encode())
 
 
 @pytest.mark.parametrize(
@@ -244,6 +251,102 @@ def test_faults_of_a_gpu_have_their_codes(
     end = sampled.run(sampled.train_spec(f"out/fault-{code}", sampled.pairs()))
     assert (end.code, end.word["class"]) == (code, code.class_name)
     assert says in end.message
+
+
+def test_what_helps_against_too_little_memory_depends_on_the_stage() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    said = {stage: str(classify(error, stage)) for stage in ("encode", "sample", "track", "train")}
+    assert [name for name, text in said.items() if "WAN_SPLIT_PAIRS" in text] == ["train"]
+    assert all("more memory" in text for text in said.values())
+    assert ["frames" in said[name] for name in ("sample", "track")] == [True, True]
+
+
+def test_a_sampling_stage_is_told_what_helps_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Sampler, "_velocity", fail)
+    end = world.run(world.sample_spec("out/memory", seeds=1))
+    assert (end.code, "WAN_" in end.message, "smaller sampling.frames" in end.message) == (77, False, True)
+
+
+def test_latents_of_different_shapes_are_no_pair(world: World) -> None:
+    world.done(world.sample_spec("out/samples"))
+    pairs = world.pairs()
+    for pair in pairs:
+        replace_latent(world, pair["loser"], torch.zeros(16, 3, 4, 4))
+    end = world.run(world.train_spec("out/shapes", pairs))
+    assert end.code == 65, end.message
+    assert any(pair["promptID"] in end.message and pair["winner"] in end.message and pair["loser"] in end.message for pair in pairs)
+
+
+@pytest.mark.parametrize("name", ["WAN_PROCESSES", "WAN_GRACE_SECONDS"])
+@pytest.mark.parametrize("value", ["two", "-1", "0", "1.5"])
+def test_settings_that_are_no_numbers(sampled: World, name: str, value: str) -> None:
+    end = sampled.run(sampled.train_spec("out/settings", sampled.pairs()), **{name: value})
+    assert (end.code, name in end.message) == (64, True), end.message
+
+
+def test_the_checkpoint_is_chosen_once(sampled: World, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the plan: what processes find later in the store does not count."""
+    document, save = sampled.train_spec("out/chosen", sampled.pairs()), trainer_module.Trainer.checkpoint
+    saved: list[int] = []
+
+    def stop_after_one(self: Trainer) -> Any:
+        saved.append(1)
+        if len(saved) == 2:
+            raise RuntimeError("the pod vanishes")
+        return save(self)
+
+    monkeypatch.setattr(trainer_module.Trainer, "checkpoint", stop_after_one)
+    assert sampled.run(document).code == 70
+    monkeypatch.undo()
+    (key,) = [key for key in sampled.store.list("out/chosen/") if "/checkpoints/" in key]
+    real, plans = stage.run, []
+
+    def run(plan: stage.Plan, *more: Any) -> Any:
+        plans.append(plan)
+        monkeypatch.setattr(checkpoints, "newest", lambda _: pytest.fail("chosen again"))
+        return real(plan, *more)
+
+    monkeypatch.setattr(stage, "run", run)
+    m = sampled.done(document, attempt=1)
+    assert plans[0].checkpoint is not None
+    assert plans[0].checkpoint.key == key
+    assert m["outputs"]["adapter"]["digest"] == trained["outputs"]["adapter"]["digest"]
+
+
+def test_a_chosen_checkpoint_that_is_gone_wants_another_attempt(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "newest", lambda _: Artifact("out/gone", "sha256:" + "0" * 64))
+    end = sampled.run(sampled.train_spec("out/gone", sampled.pairs()))
+    assert (end.code, "out/gone" in end.message) == (69, True), end.message
+
+
+def test_told_to_stop_while_it_loads_it_takes_no_pair(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_model, calls = loading.transformer, []
+
+    def told(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return load_model(*arguments)
+
+    monkeypatch.setattr(loading, "transformer", told)
+    monkeypatch.setattr(Trainer, "_add", lambda self, n: calls.append(n))
+    assert sampled.run(sampled.train_spec("out/early", sampled.pairs())).code == 75
+    assert calls == []
+
+
+def test_the_plan_beats_and_stops_between_samples(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = stage._latent, []
+
+    def latent(*arguments: Any) -> Any:
+        calls.append("latent")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(stage, "_latent", latent)
+    monkeypatch.setattr(Progress, "beat", lambda _: calls.append("beat"))
+    assert sampled.run(sampled.train_spec("out/planning", sampled.pairs())).code == 75
+    assert calls == ["beat", "latent"]
 
 
 def test_latents_that_are_missing_or_cut(world: World) -> None:

@@ -41,6 +41,8 @@ class Plan:
     latents: dict[str, Artifact]
     prompts: dict[str, str]
     environ: dict[str, str]
+    checkpoint: Artifact | None
+    """Chosen once: processes that each looked for the newest could go on from different ones."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def train(task: Task) -> None:
 def _plan(task: Task, spec: TrainSpec) -> Plan:
     """Checks all inputs before a model is loaded."""
     from ..models import lora
+    from ..training import checkpoints
 
     settings.processes(task.environ)
     settings.grace_seconds(task.environ)
@@ -97,11 +100,13 @@ def _plan(task: Task, spec: TrainSpec) -> Plan:
             raise bad_input(f"pairs {spec.pairs.key}: prompt {pair.prompt_id!r} is not in the prompts")
         for sample_id in (pair.winner, pair.loser):
             if sample_id not in latents:
+                task.check_stop()
+                task.progress.beat()
                 latents[sample_id] = _latent(task.store, sample_id, pair.prompt_id)
     used = {pair.prompt_id: prompts[pair.prompt_id].prompt for pair in pairs}
     return Plan(
         spec, task.spec_digest, task.environ["SPATIALALIGN_STORE"], model, pairs, latents, used,
-        {name: value for name, value in task.environ.items() if name.startswith("WAN_")},
+        {name: value for name, value in task.environ.items() if name.startswith("WAN_")}, checkpoints.newest(task),
     )  # fmt: skip
 
 
@@ -191,8 +196,8 @@ def run(plan: Plan, task: Task, group: Group, stopping: Callable[[], bool]) -> R
         network, Passes(network, speed, spec.reference_adapter is not None), data_source, Draws(spec.seed, spec.iteration),
         Objective(float(t.beta), float(t.regularization), float(t.margin_clip)), options, group,
     )  # fmt: skip
-    if (found := checkpoints.newest(task)) is not None:
-        trainer.restore(found)
+    if plan.checkpoint is not None:
+        trainer.restore(checkpoints.load_from(task, plan.checkpoint))
         if group.rank == 0:
             task.progress.skip(trainer.progress.step)
     _steps(trainer, task, group, stopping, t.checkpoint_every_steps or CHECKPOINT_EVERY)
@@ -237,6 +242,9 @@ def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool],
             task.progress.beat()
         return stopping()
 
+    # A model takes minutes to load, and a pair may take one more.
+    if not trainer.done and group.worst(STOP if stopping() else GO) == STOP:
+        raise Interrupted("interrupted before the first pair: nothing was to be saved")
     last = ""
     while not trainer.done:
         try:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from ..contract.exits import ExitCode, StageError
 from ..contract.keys import digest
 from ..contract.spec import Artifact
 from ..contract.store import StoreError
@@ -83,7 +84,7 @@ def save_to(task: Task, c: Checkpoint) -> str:
     return key
 
 
-def newest(task: Task) -> Checkpoint | None:
+def newest(task: Task) -> Artifact | None:
     """The newest that any attempt at the same spec left. Damaged ones and those of another spec are passed over."""
     found = []
     for key in task.store.list(task.spec.output + "/"):
@@ -100,5 +101,16 @@ def newest(task: Task) -> Checkpoint | None:
             task.log.warning("checkpoint %s is passed over: %s", a.key, e)
         else:
             task.log.info("training goes on at step %d, pair %d: %s", checkpoint.progress.step, checkpoint.progress.pairs, a.key)
-            return checkpoint
+            return a
     return None
+
+
+def load_from(task: Task, a: Artifact) -> Checkpoint:
+    """Reads the checkpoint that was chosen."""
+    try:
+        return decode(task.store.read(a, MAX_CHECKPOINT), task.spec_digest)
+    except StoreError as e:
+        if not (e.corrupt or e.missing):
+            raise
+        # A pod of an earlier attempt that still runs has replaced it: the next attempt chooses again.
+        raise StageError(ExitCode.STORAGE, f"the checkpoint that this attempt goes on from is gone: {e}") from e

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..contract.exits import ExitCode, Interrupted, StageError
+from ..contract.exits import ExitCode, Interrupted, StageError, bad_input
 from ..contract.records import PairLine
 from ..models import lora
 from ..models.tensors import normal
@@ -98,8 +98,14 @@ class Trainer:
         """Adds the gradient of draw number n."""
         pair = self._data.pairs[self._drawer.draw(n)]
         sigma = self._draws.sigma(n)
-        winner, winner_target = self._noised(pair.winner, n, "winner", sigma)
-        loser, loser_target = self._noised(pair.loser, n, "loser", sigma)
+        of_winner, of_loser = self._data.latent(pair.winner), self._data.latent(pair.loser)
+        if of_winner.shape != of_loser.shape:
+            raise bad_input(
+                f"pair of prompt {pair.prompt_id!r}, iteration {pair.iteration}: the latent of winner {pair.winner} has shape"
+                f" {tuple(of_winner.shape)}, that of loser {pair.loser} {tuple(of_loser.shape)}: pair samples of one size"
+            )
+        winner, winner_target = self._noised(of_winner, n, "winner", sigma)
+        loser, loser_target = self._noised(of_loser, n, "loser", sigma)
         text = self._data.text(pair.prompt_id)
         both = Side(winner, loser)
         reference = self._passes.reference(both, sigma, text)
@@ -109,8 +115,8 @@ class Trainer:
         self._sum += torch.cat([g.reshape(-1).double().cpu() for g in gradients])
         self._terms += terms.numbers()
 
-    def _noised(self, sample_id: str, n: int, role: str, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
-        latent = self._data.latent(sample_id)[None].to(self._group.where)
+    def _noised(self, own: torch.Tensor, n: int, role: str, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        latent = own[None].to(self._group.where)
         noise = normal(tuple(latent.shape), self._draws.noise_seed(n, role)).to(self._group.where)
         return noised(latent, noise, sigma)
 
