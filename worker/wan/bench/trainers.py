@@ -13,7 +13,7 @@ from spatialalign_wan.models import lora
 from spatialalign_wan.models.embeds import pad
 from spatialalign_wan.models.loading import base_dtype, choose_attention
 from spatialalign_wan.models.settings import Speed
-from spatialalign_wan.models.tensors import normal
+from spatialalign_wan.models.tensors import drawn_normal
 from spatialalign_wan.training.draws import Draws
 from spatialalign_wan.training.objective import Objective, Side, Terms, noised
 from spatialalign_wan.training.passes import Passes
@@ -43,7 +43,7 @@ def _inputs(pair: Pair, n: int, where: torch.device) -> tuple[Side, Side, float]
     made = []
     for role, latent in (("winner", pair.winner), ("loser", pair.loser)):
         x = latent[None].to(where)
-        made.append(noised(x, normal(tuple(x.shape), DRAWS.noise_seed(n, role)).to(where), sigma))
+        made.append(noised(x, drawn_normal(tuple(x.shape), DRAWS.noise_seed(n, role)).to(where), sigma))
     (winner, winner_target), (loser, loser_target) = made
     return Side(winner, loser), Side(winner_target, loser_target), sigma
 

@@ -68,6 +68,20 @@ def test_a_fresh_adapter_changes_nothing_and_draws_by_seed() -> None:
     assert lora.encode(net, lora.About(BASE, 2, 2)) != first
 
 
+def test_fresh_matrices_are_kaimings_and_drawn_from_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, drawn = network(), []
+    lora.attach(net, 8, 8)
+    for high in (0, 1):
+        monkeypatch.setattr(lora, "hash64", lambda *_, high=high: (high << 32) + 7)
+        lora.initialize(net, 1)
+        drawn.append({name: p.detach().clone() for name, p in lora.parameters(net).items() if name.endswith("lora_A.weight")})
+    for name, matrix in drawn[0].items():
+        assert not torch.equal(matrix, drawn[1][name])
+        bound = matrix.shape[1] ** -0.5
+        assert 0.9 * bound < matrix.abs().max() <= bound
+        assert matrix.mean().item() == pytest.approx(0, abs=0.2 * bound)
+
+
 def test_the_file_comes_back(tmp_path: Path) -> None:
     net, data = trained()
     other = network()

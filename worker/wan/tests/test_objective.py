@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spatialalign_wan.contract.records import PairLine
+from spatialalign_wan.models.tensors import drawn_normal
 from spatialalign_wan.training.draws import Drawer, Draws
 from spatialalign_wan.training.objective import Objective, Side, noised
 from spatialalign_wan.training.schedule import rate
@@ -108,6 +109,17 @@ def test_draws_for_winner_and_loser_differ() -> None:
     draws = Draws(1, 1)
     seeds = {draws.noise_seed(n, role) for n in range(100) for role in ("winner", "loser")}
     assert len(seeds) == 200
+
+
+def test_training_noise_depends_on_all_64_bits_of_its_seed() -> None:
+    seed = 12345
+    noise = drawn_normal((4, 5000), seed)
+    assert torch.equal(noise, drawn_normal((4, 5000), seed))
+    for bit in (0, 31, 32, 63):
+        assert not torch.equal(noise, drawn_normal((4, 5000), seed ^ 1 << bit)), bit
+    assert (noise.dtype, noise.shape) == (torch.float32, (4, 5000))
+    assert noise.mean().item() == pytest.approx(0, abs=0.03)
+    assert noise.std().item() == pytest.approx(1, abs=0.03)
 
 
 def test_the_rate_rises_falls_and_stays_down() -> None:

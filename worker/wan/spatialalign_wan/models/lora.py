@@ -15,7 +15,7 @@ from safetensors.torch import load
 from ..contract.exits import mismatch
 from ..contract.keys import hash64
 from ..contract.spec import Artifact
-from .tensors import header, save
+from .tensors import drawn_uniform, header, save
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -96,10 +96,8 @@ def initialize(network: torch.nn.Module, seed: int) -> None:
         if name.endswith("lora_B.weight"):
             torch.nn.init.zeros_(parameter)
             continue
-        fresh = torch.empty(parameter.shape)
-        generator = torch.Generator().manual_seed(hash64("adapter", str(seed), name))
-        torch.nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=generator)
-        parameter.data.copy_(fresh)
+        bound = 1 / math.sqrt(parameter.shape[1])  # Kaiming's with a = sqrt(5), as peft has it
+        parameter.data.copy_(drawn_uniform(tuple(parameter.shape), bound, hash64("adapter", str(seed), name)))
 
 
 def encode(network: torch.nn.Module, about: About, name: str = POLICY) -> bytes:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -35,8 +36,23 @@ def fingerprint(tensor: torch.Tensor) -> str:
 
 
 def normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
-    """Noise that depends on the seed alone: it is made on the CPU, as every GPU model draws differently."""
+    """Noise of a sample, the reference's: PyTorch's on the CPU, as every GPU model draws differently. Of a seed it uses the
+    lower 32 bits."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+
+
+def drawn_normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Noise of a training, from all 64 bits of a seed: of 32, two of a training's 100,000 draws would often be the same."""
+    return torch.from_numpy(_generator(seed).standard_normal(shape, dtype=np.float32))
+
+
+def drawn_uniform(shape: tuple[int, ...], bound: float, seed: int) -> torch.Tensor:
+    """Between -bound and bound, likewise."""
+    return torch.from_numpy(_generator(seed).random(shape, dtype=np.float32)) * (2 * bound) - bound
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed))
 
 
 _TYPES = {

@@ -12,7 +12,7 @@ import torch
 from ..contract.exits import ExitCode, Interrupted, StageError, bad_input
 from ..contract.records import PairLine
 from ..models import lora
-from ..models.tensors import normal
+from ..models.tensors import drawn_normal
 from .checkpoints import Checkpoint, Progress, Tensors
 from .draws import Drawer, Draws
 from .group import FAIL, GO, STOP, Group
@@ -117,7 +117,7 @@ class Trainer:
 
     def _noised(self, own: torch.Tensor, n: int, role: str, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
         latent = own[None].to(self._group.where)
-        noise = normal(tuple(latent.shape), self._draws.noise_seed(n, role)).to(self._group.where)
+        noise = drawn_normal(tuple(latent.shape), self._draws.noise_seed(n, role)).to(self._group.where)
         return noised(latent, noise, sigma)
 
     def _update(self) -> tuple[float, float, float, float]:
