@@ -278,7 +278,7 @@ func (c *cluster) loseClaim(t *testing.T, u undisturbed, namespace string, place
 	if err != nil {
 		return c.explained(ctx, run, err)
 	}
-	if err := eventually(ctx, time.Minute, "the claim is gone", func() bool { return c.gone(ctx, claim) }); err != nil {
+	if err := eventually(ctx, patience, "the claim is gone", func() bool { return c.gone(ctx, claim) }); err != nil {
 		return err
 	}
 	c.create(t, store(namespace))
