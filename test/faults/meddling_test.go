@@ -180,8 +180,8 @@ func (c *cluster) meddleAll(t *testing.T, m meddling, run *v1alpha1.AlignmentRun
 	return nil
 }
 
-// recovers waits until a stage is recorded, or until the run says what keeps it and then, once that is undone, until it
-// is recorded.
+// recovers waits until a stage is recorded. Within a minute it is, or the run says what keeps it: something that has to be undone,
+// or the Job controller, which may put a Job off for as long. Then it is once that is over.
 func (c *cluster) recovers(ctx context.Context, m meddling, run *v1alpha1.AlignmentRun, job *batchv1.Job, place jobs.Place) error {
 	since := time.Now()
 	goneOn := func() bool {
@@ -189,6 +189,9 @@ func (c *cluster) recovers(ctx context.Context, m meddling, run *v1alpha1.Alignm
 	}
 	if m.undo == nil {
 		err := eventually(ctx, time.Minute, "the stage goes on", goneOn)
+		if err != nil && saysWhy(run) {
+			err = eventually(ctx, patience, "the stage goes on", goneOn)
+		}
 		report.longest(23, "gone on after", time.Since(since))
 		return c.explained(ctx, run, err)
 	}
@@ -200,7 +203,7 @@ func (c *cluster) recovers(ctx context.Context, m meddling, run *v1alpha1.Alignm
 	if err := m.undo(ctx, c, job); err != nil {
 		return err
 	}
-	return c.explained(ctx, run, eventually(ctx, time.Minute, "the stage goes on once it is undone", goneOn))
+	return c.explained(ctx, run, eventually(ctx, patience, "the stage goes on once it is undone", goneOn))
 }
 
 // saysWhy reports whether a run says what keeps it: by a condition, or of one of its stages.
@@ -275,7 +278,7 @@ func (c *cluster) loseClaim(t *testing.T, u undisturbed, namespace string, place
 	if err != nil {
 		return c.explained(ctx, run, err)
 	}
-	if err := eventually(ctx, time.Minute, "the claim is gone", func() bool { return c.gone(ctx, claim) }); err != nil {
+	if err := eventually(ctx, patience, "the claim is gone", func() bool { return c.gone(ctx, claim) }); err != nil {
 		return err
 	}
 	c.create(t, store(namespace))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,11 +39,11 @@ func TestNamesakes(t *testing.T) {
 			for life := range lives {
 				run := alignmentRun(namespace, runName, 1)
 				c.create(t, run)
-				errs = append(errs, eventually(t.Context(), time.Minute, "it has lived", func() bool { return c.lived(t, run, life%5) }))
+				errs = append(errs, eventually(t.Context(), patience, "it has lived", func() bool { return c.lived(t, run, life%5) }))
 				if err := c.Delete(t.Context(), run, client.PropagationPolicy(policies[life%3])); err != nil {
 					t.Fatal(err)
 				}
-				errs = append(errs, eventually(t.Context(), time.Minute, "it is gone", func() bool { return c.gone(t.Context(), run) }))
+				errs = append(errs, eventually(t.Context(), patience, "it is gone", func() bool { return c.gone(t.Context(), run) }))
 				dead = append(dead, run)
 			}
 			held.drop()
