@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test but `make test-faults` (10 minutes that want a quiet machine), part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the tests.
-# A failed part does not keep the others from running. Nothing is left running, also after a failure or ^C.
+# Runs every test but `make test-faults` (10 minutes that want a quiet machine), part by part, and ends with a table of the
+# parts and a line `N passed, N failed` that counts the tests. A failed part does not keep the others from running. Nothing is
+# left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

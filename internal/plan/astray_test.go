@@ -32,6 +32,15 @@ func (w *world) succeedBut(stages ...v1alpha1.StageName) {
 	}
 }
 
+// leaves plans once, after which a stage that leads nowhere any more must not run.
+func (w *world) leaves(stage v1alpha1.StageName) {
+	w.t.Helper()
+	w.step()
+	if got := w.stagesActive(); slices.Contains(got, stage) {
+		w.t.Errorf("%s leads nowhere, and %v run", stage, got)
+	}
+}
+
 // A run that comes to its end beside a running stage does not pay for it while the best adapter is tested.
 func TestNothingRunsBesideTheEnd(t *testing.T) {
 	w := newWorld(t, script{accuracy: []string{"0.95"}})
@@ -50,10 +59,7 @@ func TestNothingRunsBesideTheEnd(t *testing.T) {
 	withTest(&lowered.run.Spec)
 	lowered.until(2, v1alpha1.StageTrain)
 	lowered.run.Spec.Iterations = 1
-	lowered.step()
-	if got := lowered.stagesActive(); slices.Contains(got, v1alpha1.StageTrain) {
-		t.Errorf("the run is over, and %v run", got)
-	}
+	lowered.leaves(v1alpha1.StageTrain)
 	lowered.settle()
 }
 
@@ -64,10 +70,7 @@ func TestIterationsRaisedDuringTheTest(t *testing.T) {
 	w.run.Spec.Iterations = 1
 	w.until(1, v1alpha1.StageTestSample)
 	w.run.Spec.Iterations = 2
-	w.step()
-	if got := w.stagesActive(); slices.Contains(got, v1alpha1.StageTestSample) {
-		t.Errorf("the run goes on, and %v run", got)
-	}
+	w.leaves(v1alpha1.StageTestSample)
 	w.settle()
 	if got := w.run.Status.Test; got == nil || *got.Iteration != 2 {
 		t.Errorf("tested: %+v", got)
