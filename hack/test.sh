@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Runs every test but `make test-faults` (10 minutes that want a quiet machine), part by part, and ends with a table of the
-# parts and a line `N passed, N failed` that counts the tests. A failed part does not keep the others from running. Nothing is
-# left running, also after a failure or ^C.
+# Runs every test there is, part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the
+# tests. A failed part does not keep the others from running. Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(verify lint unit controls modules envtest worker e2e)
-declare -A result seconds
-session=
+# Two lanes run side by side: what wants the whole machine's cores, and what mostly waits for a cluster. The second goes
+# first where both want a core: its tests have deadlines.
+code=(verify lint unit controls modules envtest worker)
+cluster=(faults e2e)
+parts=("${code[@]}" "${cluster[@]}")
+logs=.local/test
+lanes=() session=
 
 # processes_of prints the processes of a session, of which every part has one of its own: also what has daemonised
 # into another process group, such as an API server whose test crashed.
@@ -20,53 +23,80 @@ processes_of() {
   done
 }
 
-# sweep sends a signal to what is left of the current part.
+# sweep sends a signal to what is left of the lane's current part.
 sweep() {
   local pids
   mapfile -t pids < <(processes_of "$session")
   [ "${#pids[@]}" -eq 0 ] || kill "-$1" "${pids[@]}" 2>/dev/null || true
 }
 
-stop() {
+stop_lane() {
   trap '' INT TERM
   if [ -n "$session" ]; then
     sweep TERM
     wait "$session" 2>/dev/null || true # the part's own trap takes its cluster down first
     sweep KILL
   fi
-  echo "test: interrupted" >&2
+  exit 1
+}
+
+stop() {
+  trap '' INT TERM
+  [ "${#lanes[@]}" -eq 0 ] || kill "${lanes[@]}" 2>/dev/null || true
+  wait
+  echo "test: interrupted; what the parts said is in $logs" >&2
   exit "$1"
 }
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
+# run_part runs a command, shows what it said once it has ended, and leaves "<result> <seconds>" in the part's .result.
 run_part() {
-  local part=$1 status=0 start=$SECONDS
+  local part=$1 status=0 start=$SECONDS result
   shift
-  printf '\n=== %s: %s\n' "$part" "$*"
+  echo "test: $part has begun, see $logs/$part.log"
   if command -v setsid >/dev/null; then
-    # In the background, so that a signal to this script is handled at once. A background process leads no group,
+    # In the background, so that a signal to the lane is handled at once. A background process leads no group,
     # so setsid need not fork and its id is the session's.
-    setsid "$@" </dev/null &
+    setsid "$@" </dev/null >"$logs/$part.log" 2>&1 &
     session=$!
     wait "$session" || status=$?
     sweep KILL
     session=
   else
-    "$@" </dev/null || status=$?
+    "$@" </dev/null >"$logs/$part.log" 2>&1 || status=$?
   fi
-  seconds[$part]=$((SECONDS - start))
   case $status in
-    0) result[$part]=passed ;;
-    77) result[$part]="NOT RUN" ;;
-    *) result[$part]=FAILED ;;
+    0) result=passed ;;
+    77) result="NOT-RUN" ;;
+    *) result=FAILED ;;
   esac
+  echo "$result $((SECONDS - start))" >"$logs/$part.result"
+  { # one part's words at a time
+    ! command -v flock >/dev/null || flock 9
+    printf '\n=== %s: %s\n' "$part" "$*"
+    cat "$logs/$part.log"
+  } 9>"$logs/turn"
+}
+
+# lane runs parts one after the other. A failed one does not keep the others from running.
+lane() {
+  trap stop_lane INT TERM
+  local part
+  for part in "$@"; do
+    case $part in
+      e2e) run_part e2e hack/e2e.sh ;;
+      worker) run_part worker worker/wan/hack/test.sh ;;
+      verify | lint) run_part "$part" make "$part" ;;
+      *) run_part "$part" make "test-$part" ;;
+    esac
+  done
 }
 
 # count prints "passed failed skipped" of a part's test events. A package that failed without a failed test (it did not
 # build, or crashed) counts as one failure.
 count() {
-  local events=.local/test/$1.json
+  local events=$logs/$1.json
   [ -f "$events" ] || { echo "0 0 0"; return; }
   awk '
     function field(name,   at, rest) {
@@ -88,14 +118,16 @@ count() {
     }' "$events"
 }
 
-rm -rf .local/test
+rm -rf "$logs"
+mkdir -p "$logs"
+{ renice -n 10 "$BASHPID" >/dev/null 2>&1 || true; lane "${code[@]}"; } &
+lanes+=($!)
+lane "${cluster[@]}" &
+lanes+=($!)
+wait "${lanes[@]}" || true
+declare -A result seconds
 for part in "${parts[@]}"; do
-  case $part in
-    e2e) run_part e2e hack/e2e.sh ;;
-    worker) run_part worker worker/wan/hack/test.sh ;;
-    verify | lint) run_part "$part" make "$part" ;;
-    *) run_part "$part" make "test-$part" ;;
-  esac
+  read -r "result[$part]" "seconds[$part]" <"$logs/$part.result" || result[$part]=FAILED seconds[$part]=0
 done
 
 passed=0 failed=0
@@ -110,7 +142,7 @@ for part in "${parts[@]}"; do
     *) printf '%-10s %-8s %8d %7d %7d %7d\n' "$part" "${result[$part]}" "${seconds[$part]}" "$p" "$f" "$s" ;;
   esac
 done
-if [ "${result[worker]}" = "NOT RUN" ]; then
+if [ "${result[worker]}" = NOT-RUN ]; then
   cat <<'EOF'
 
   ############################################################################
@@ -119,7 +151,7 @@ if [ "${result[worker]}" = "NOT RUN" ]; then
   ############################################################################
 EOF
 fi
-if [ "${result[e2e]}" = "NOT RUN" ]; then
+if [ "${result[e2e]}" = NOT-RUN ]; then
   cat <<'EOF'
 
   ############################################################################
