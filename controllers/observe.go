@@ -78,7 +78,7 @@ func (e *Engine) children(ctx context.Context, f family) ([]plan.Child, error) {
 	return children, nil
 }
 
-// unseen reads from the API server the children that the records call running and the cache does not have:
+// unseen reads from the API server the children that the records call running, or tell GPU time of, and the cache does not have:
 // a cache that is behind must not look like a child that vanished.
 func (e *Engine) unseen(ctx context.Context, f family, seen []client.Object) ([]client.Object, error) {
 	names := make(map[string]bool, len(seen))
@@ -88,7 +88,8 @@ func (e *Engine) unseen(ctx context.Context, f family, seen []client.Object) ([]
 	var found []client.Object
 	for _, records := range f.records {
 		for _, rec := range records {
-			if rec.State != v1alpha1.StageRunning || rec.Child == "" || names[rec.Child] {
+			stopping := rec.State == v1alpha1.StageStopped && len(rec.Usage) > 0
+			if rec.State != v1alpha1.StageRunning && !stopping || rec.Child == "" || names[rec.Child] {
 				continue
 			}
 			o := f.empty(rec.Name)

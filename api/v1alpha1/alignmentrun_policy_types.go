@@ -174,7 +174,7 @@ type ApprovalSpec struct {
 	// +kubebuilder:validation:MaxItems=2
 	After []ApprovalGate `json:"after,omitempty"`
 
-	// timeoutSeconds fails the run when nobody answered for that long. Absent, it waits.
+	// timeoutSeconds fails the run when nobody answered for that long, time suspended apart. Absent, it waits.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=315360000

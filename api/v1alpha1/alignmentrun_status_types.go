@@ -163,6 +163,12 @@ type PendingApproval struct {
 	// since when it waits.
 	// +required
 	Since *metav1.Time `json:"since,omitempty"`
+
+	// suspendedSeconds of it in which the run was suspended, up to the last time that it was resumed:
+	// spec.approval.timeoutSeconds does not count them.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	SuspendedSeconds int64 `json:"suspendedSeconds,omitempty"`
 }
 
 // ResolvedPrompts are the prompt sets as files.

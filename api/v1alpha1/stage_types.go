@@ -6,7 +6,7 @@ import (
 
 // StageState is how far a stage is.
 //
-// +kubebuilder:validation:Enum=Running;Succeeded;Failed
+// +kubebuilder:validation:Enum=Running;Succeeded;Failed;Stopped
 type StageState string
 
 const (
@@ -16,6 +16,8 @@ const (
 	StageSucceeded StageState = "Succeeded"
 	// StageFailed means that the attempts are used up or a retry cannot help. It is final.
 	StageFailed StageState = "Failed"
+	// StageStopped means that the run ended before the stage did. It is final.
+	StageStopped StageState = "Stopped"
 )
 
 // StageName names a stage within the plan of its owner.
@@ -91,11 +93,11 @@ type StageStatus struct {
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// completionTime is when the result was recorded.
+	// completionTime is when the result was recorded, or the stage was stopped.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// message holds the last lines of the last failure, or what a waiting pod says.
+	// message holds the last lines of the last failure, or what a waiting pod says; of a stopped stage why it was stopped.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

@@ -35,11 +35,43 @@ func (r *runPlan) approved(k int32, gate v1alpha1.ApprovalGate, what *v1alpha1.A
 	if spec.TimeoutSeconds == 0 {
 		return false, nil
 	}
-	r.until = pending.Since.Add(time.Duration(spec.TimeoutSeconds) * time.Second)
-	if r.Now.Time.Before(r.until) {
+	left := time.Duration(spec.TimeoutSeconds)*time.Second - r.waited(pending)
+	if left > 0 {
+		r.until = r.Now.Add(left)
 		return false, nil
 	}
 	return false, &ending{v1alpha1.ReasonApprovalTimedOut, fmt.Sprintf("iteration %d: nobody answered after %s within %d seconds", k, gate, spec.TimeoutSeconds), true}
+}
+
+// waited is how long a question has stood open while the run was not suspended.
+func (r *runPlan) waited(p *v1alpha1.PendingApproval) time.Duration {
+	until := r.Now.Time
+	if held := r.heldSince(p); !held.IsZero() {
+		until = held
+	}
+	return until.Sub(p.Since.Time) - time.Duration(p.SuspendedSeconds)*time.Second
+}
+
+// heldSince is since when a question has stood open in a run that is suspended; zero when it is not.
+func (r *runPlan) heldSince(p *v1alpha1.PendingApproval) time.Time {
+	c := meta.FindStatusCondition(r.was.Conditions, v1alpha1.ConditionSuspended)
+	switch {
+	case c == nil || c.Status != metav1.ConditionTrue:
+		return time.Time{}
+	case c.LastTransitionTime.Before(p.Since):
+		return p.Since.Time // asked while the budget holds the run
+	default:
+		return c.LastTransitionTime.Time
+	}
+}
+
+// resumed leaves out of what an open question has waited the time for which the run was suspended.
+func (r *runPlan) resumed() {
+	if p := r.status.PendingApproval; p != nil {
+		if held := r.heldSince(p); !held.IsZero() {
+			p.SuspendedSeconds += max(int64(r.Now.Sub(held).Seconds()), 0)
+		}
+	}
 }
 
 // answer that was taken at a gate; nil for none.
@@ -68,7 +100,7 @@ func (r *runPlan) ask(k int32, gate v1alpha1.ApprovalGate, digest v1alpha1.Diges
 	}
 	pending := v1alpha1.PendingApproval{Iteration: k, Gate: gate, Digest: digest, Since: &r.Now}
 	if was := r.was.PendingApproval; was != nil && was.Iteration == k && was.Gate == gate && was.Digest == digest {
-		pending.Since = was.Since
+		pending.Since, pending.SuspendedSeconds = was.Since, was.SuspendedSeconds
 	}
 	r.status.PendingApproval = &pending
 }

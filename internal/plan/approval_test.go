@@ -102,6 +102,44 @@ func TestApproval(t *testing.T) {
 			w.run.Spec.Suspend = ptr.To(false)
 			w.settle()
 		}},
+		{name: "approval-times-out-without-suspended-time", script: rising, edit: timeout(v1alpha1.GatePair), play: func(w *world) {
+			w.asked()
+			w.pass(1000)
+			for range 2 {
+				w.remark("suspended for two hours, and then not for 1000 s")
+				w.run.Spec.Suspend = ptr.To(true)
+				w.step()
+				w.pass(7200)
+				w.step()
+				w.run.Spec.Suspend = ptr.To(false)
+				w.step()
+				w.pass(1000)
+				w.step()
+			}
+			w.remark("596 s are left")
+			w.pass(594)
+			w.step()
+			w.step()
+		}},
+		{name: "approval-does-not-time-out-while-the-budget-holds-the-run", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			timeout(v1alpha1.GatePair)(s)
+			s.Budget = &v1alpha1.BudgetSpec{GPUHours: "0.9", OnExceeded: v1alpha1.BudgetSuspend}
+		}, play: func(w *world) {
+			w.remark("the baseline's sampling takes its time")
+			for w.run.Status.PendingApproval == nil {
+				w.step()
+				w.succeedBut(v1alpha1.StageEvaluationSample)
+			}
+			w.pass(3300)
+			w.steps(2)
+			w.remark("a day passes")
+			w.pass(86400)
+			w.step()
+			w.raise("10")
+			w.step()
+			w.answer("in-good-time", v1alpha1.DecisionApprove)
+			w.settle()
+		}},
 		{name: "approval-is-not-asked-of-a-rejected-adapter", script: script{accuracy: []string{"0.35", "0.3"}}, edit: approval(v1alpha1.GateEvaluate)},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -23,21 +24,40 @@ func (r *runPlan) end(e *ending) Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Phase = v1alpha1.PhaseSucceeded
 	r.cond.complete(e.reason, fmt.Sprintf("%s; %s", e.message, r.bestText()))
-	return r.stop()
+	return r.stop(e.reason)
 }
 
 // stop deletes what is still active, and looks once more for a child that the cache does not show yet.
-func (r *runPlan) stop() Next[v1alpha1.AlignmentRunStatus] {
+func (r *runPlan) stop(reason string) Next[v1alpha1.AlignmentRunStatus] {
 	r.idle()
+	for i := range r.status.Iterations {
+		stopStages(r.status.Iterations[i].Stages, reason, r.Now)
+	}
 	r.status.CompletionTime, r.status.Progress, r.status.PendingApproval = &r.Now, nil, nil
 	r.answered()
 	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), RequeueAfter: r.Config.ProgressInterval}
 }
 
+// stopStages ends the stages that still run when their run ends. What a stage said last stands behind why it was stopped.
+func stopStages(records []v1alpha1.StageStatus, reason string, now metav1.Time) {
+	for i := range records {
+		rec := &records[i]
+		if rec.State != v1alpha1.StageRunning {
+			continue
+		}
+		said := rec.Message
+		rec.State, rec.CompletionTime, rec.StuckSince = v1alpha1.StageStopped, &now, nil
+		rec.Message = "stopped, as the run ended: " + reason
+		if said != "" {
+			rec.Message = clip(rec.Message+"; before: "+said, maxStageMessage)
+		}
+	}
+}
+
 func (r *runPlan) fail(f *failure) Next[v1alpha1.AlignmentRunStatus] {
 	r.status.Phase = v1alpha1.PhaseFailed
 	r.cond.fail(&failure{f.reason, fmt.Sprintf("%s; %s", f.message, r.bestText())})
-	return r.stop()
+	return r.stop(f.reason)
 }
 
 func (r *runPlan) bestText() string {

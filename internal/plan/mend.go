@@ -26,7 +26,7 @@ func mend(s *v1alpha1.AlignmentRunStatus) bool {
 	}
 	for i := range s.Iterations {
 		m.iteration(&s.Iterations[i])
-		m.stages(&s.Iterations[i].Stages)
+		m.stages(&s.Iterations[i].Stages, Ended(s.Conditions))
 		m.results(s, &s.Iterations[i])
 	}
 	m.best(s)
@@ -71,12 +71,15 @@ func (m *mender) iteration(it *v1alpha1.IterationStatus) {
 	}
 }
 
-// stages fills in what the API server defaults or requires.
-func (m *mender) stages(records *[]v1alpha1.StageStatus) {
+// stages fills in what the API server defaults or requires. Nothing but a run's end stops its stages.
+func (m *mender) stages(records *[]v1alpha1.StageStatus, ended bool) {
 	for i := range *records {
 		rec := &(*records)[i]
 		if rec.Round == nil || rec.Attempt == nil {
 			rec.Round, rec.Attempt, m.mended = ptr.To(ptr.Deref(rec.Round, 0)), ptr.To(ptr.Deref(rec.Attempt, 0)), true
+		}
+		if rec.State == v1alpha1.StageStopped && !ended {
+			rec.State, rec.CompletionTime, m.mended = v1alpha1.StageRunning, nil, true
 		}
 		pods := len(rec.Usage)
 		rec.Usage = slices.DeleteFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool { return u.GPUSeconds == nil })

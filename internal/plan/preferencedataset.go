@@ -14,7 +14,7 @@ import (
 // PreferenceDataset plans Pair. sources are the ScoringBatches that its spec names, as far as they exist.
 func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, sources map[string]*v1alpha1.ScoringBatch) Next[v1alpha1.PreferenceDatasetStatus] {
 	status := *dataset.Status.DeepCopy()
-	(&mender{}).stages(&status.Stages)
+	(&mender{}).stages(&status.Stages, false)
 	cond := conditions{&status.Conditions, dataset.Generation, b.Now}
 	if b.Leaving || Ended(status.Conditions) {
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: unfinished(b.Children)}

@@ -129,6 +129,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 		return r.unpaid(reason)
 	}
 	if meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionSuspended) != nil {
+		r.resumed()
 		r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionFalse, v1alpha1.ReasonResumed, "nothing holds the run")
 	}
 	r.cond.run()

@@ -52,7 +52,7 @@ func runName(parent *Parent) string {
 // ScoringBatch plans Track -> Score, or Score alone of tracks that are in the store.
 func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1alpha1.ScoringBatchStatus] {
 	status := *batch.Status.DeepCopy()
-	(&mender{}).stages(&status.Stages)
+	(&mender{}).stages(&status.Stages, false)
 	if status.Progress != nil && status.Progress.Iteration == nil {
 		status.Progress = nil
 	}

@@ -89,6 +89,8 @@ func (w *world) tellIteration(before, after *v1alpha1.IterationStatus) {
 			w.log("record %s", at)
 		case rec.Failures > 0 && (was == nil || was.Failures != rec.Failures):
 			w.log("failed %s, %d time(s): %s", at, rec.Failures, rec.Message)
+		case rec.State == v1alpha1.StageStopped && (was == nil || was.State != rec.State):
+			w.log("stop   %s: %s", at, rec.Message)
 		case was != nil && rec.Message != was.Message:
 			w.log("says   %s: %s", at, or(rec.Message, "nothing"))
 		}

@@ -83,6 +83,8 @@ func stageFacts(iteration int32, s Stage, now time.Time) []Fact {
 		facts = append(facts, Fact{Key: key("ended"), Text: fmt.Sprintf("%s done in %s", subject, short(s.End.Sub(s.Start))), At: s.End})
 	case v1alpha1.StageFailed:
 		facts = append(facts, Fact{Key: key("ended"), Text: fmt.Sprintf("%s failed: %s", subject, s.Message), At: s.End})
+	case v1alpha1.StageStopped:
+		facts = append(facts, Fact{Key: key("ended"), Text: subject + " " + s.Message, At: s.End})
 	}
 	return facts
 }

@@ -140,6 +140,8 @@ func stageLines(s Stage, now time.Time, columns int) []line {
 		l.add(red, "  ✗ ")
 		l.add(plain, "%-*s", nameColumns, s.Title())
 		l.add(red, " failed")
+	case v1alpha1.StageStopped:
+		l.add(dim, "  ■ %-*s stopped", nameColumns, s.Title())
 	case v1alpha1.StageRunning:
 		l.add(blue, "  ▸ ")
 		l.add(bold, "%-*s ", nameColumns, s.Title())

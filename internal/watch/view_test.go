@@ -42,6 +42,10 @@ func TestScreen(t *testing.T) {
 	train := v1alpha1.StageStatus{Name: v1alpha1.StageTrain, State: v1alpha1.StageFailed, Attempt: new(int32(0)), StartTime: at(135), CompletionTime: at(140), Message: "loss is NaN at step 40"}
 	failed.Status.Iterations = append(failed.Status.Iterations, v1alpha1.IterationStatus{Iteration: new(int32(3)), StartTime: at(130), Stages: []v1alpha1.StageStatus{train}})
 
+	late := ended(v1alpha1.ConditionFailed, v1alpha1.ReasonDeadlineExceeded, "pods ran for activeDeadlineSeconds, 600")
+	train.State, train.Message = v1alpha1.StageStopped, "stopped, as the run ended: DeadlineExceeded"
+	late.Status.Iterations = append(late.Status.Iterations, v1alpha1.IterationStatus{Iteration: new(int32(3)), StartTime: at(130), Stages: []v1alpha1.StageStatus{train}})
+
 	for _, tc := range []struct {
 		name       string
 		view       View
@@ -58,6 +62,7 @@ func TestScreen(t *testing.T) {
 		{"no-connection", view(scoring, batch), wide, "API server, trying again: connection refused"},
 		{"complete", view(ended(v1alpha1.ConditionComplete, v1alpha1.ReasonNoImprovement, "1 iteration did not raise the best accuracy"), children{}), wide, ""},
 		{"failed", view(failed, children{}), wide, ""},
+		{"stopped", view(late, children{}), wide, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rows := Screen(tc.view, begin.Add(35*time.Second), tc.size, false, tc.connection)
