@@ -29,6 +29,9 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 	case was.status.Runtime != nil && r.differs(was, snapshot) != "":
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s differs from that of AlignmentRun %q, which spec.rerun names: what was measured would not be comparable",
 			r.differs(was, snapshot), spec.RunName)}
+	case r.scattered(was, spec):
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.pairing.history is Cumulative, and AlignmentRun %q, which spec.rerun names, kept the pairs of each iteration apart (Latest): "+
+			"those before iteration %d would be missing; set spec.pairing.history to Latest, or rerun iteration 1, or 2 from Sample or Pair", spec.RunName, inherited(spec))}
 	case lacks != "" && Ended(was.status.Conditions):
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("AlignmentRun %q, which spec.rerun names, has ended and has no %s", spec.RunName, lacks)}
 	case lacks != "":
@@ -36,6 +39,23 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 	}
 	r.copyFrom(was, spec)
 	return nil, nil
+}
+
+// scattered says that this run would train on the pairs of all iterations, and the other one has no file of them: only the
+// newest iteration's would go on.
+func (r *runPlan) scattered(was *runPlan, spec *v1alpha1.RerunSpec) bool {
+	apart := func(run *v1alpha1.AlignmentRun) bool {
+		return run.Spec.Pairing != nil && run.Spec.Pairing.History == v1alpha1.HistoryLatest
+	}
+	return apart(was.run) && !apart(r.run) && inherited(spec) > 1
+}
+
+// inherited is the iteration whose pairs a rerun begins with, or puts its first ones behind.
+func inherited(spec *v1alpha1.RerunSpec) int32 {
+	if spec.Stage == v1alpha1.RerunTrain || spec.Stage == v1alpha1.RerunEvaluate {
+		return spec.Iteration
+	}
+	return spec.Iteration - 1
 }
 
 // differs names what of this run would make its measurements another thing than those of the run it takes over; empty for none.

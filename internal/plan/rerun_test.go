@@ -124,6 +124,36 @@ func TestRerunOfInitialDataset(t *testing.T) {
 	}
 }
 
+// TestRerunOfApartPairs: a run that kept the pairs of each iteration apart has no file of all of them. One that wants all
+// begins where nothing is missing.
+func TestRerunOfApartPairs(t *testing.T) {
+	latest := func(w *world) { w.run.Spec.Pairing.History = v1alpha1.HistoryLatest }
+	for _, tt := range []struct {
+		k       int32
+		stage   v1alpha1.RerunStage
+		history v1alpha1.HistoryPolicy
+		refused bool
+	}{
+		{1, v1alpha1.RerunTrain, v1alpha1.HistoryCumulative, false},
+		{2, v1alpha1.RerunSample, v1alpha1.HistoryCumulative, false},
+		{2, v1alpha1.RerunPair, v1alpha1.HistoryCumulative, false},
+		{2, v1alpha1.RerunTrain, v1alpha1.HistoryCumulative, true},
+		{2, v1alpha1.RerunEvaluate, v1alpha1.HistoryCumulative, true},
+		{3, v1alpha1.RerunSample, v1alpha1.HistoryCumulative, true},
+		{3, v1alpha1.RerunPair, v1alpha1.HistoryCumulative, true},
+		{3, v1alpha1.RerunSample, v1alpha1.HistoryLatest, false},
+		{3, v1alpha1.RerunTrain, v1alpha1.HistoryLatest, false},
+	} {
+		w := newWorld(t, rising)
+		w.related.Rerun, w.run.Spec.Rerun, w.run.Spec.Pairing.History = former(t, latest), rerun(tt.k, tt.stage), tt.history
+		w.step()
+		failed := meta.FindStatusCondition(w.run.Status.Conditions, v1alpha1.ConditionFailed)
+		if (failed != nil) != tt.refused || tt.refused && !strings.Contains(failed.Message, "spec.pairing.history is Cumulative") {
+			t.Errorf("iteration %d from %s with history %s: %+v", tt.k, tt.stage, tt.history, failed)
+		}
+	}
+}
+
 // TestRerunRefused: what would not be comparable, or can never be there, fails before anything runs.
 func TestRerunRefused(t *testing.T) {
 	tests := []struct {
