@@ -96,8 +96,8 @@ type AcceptanceSpec struct {
 
 // GuardMetric bounds how much worse an accepted adapter's evaluation may be than the best one's.
 type GuardMetric struct {
-	// name of the metric, as evaluation.guards has it: validFraction and areaRatio are better when higher, subjectJump and
-	// objectDrift when lower.
+	// name of the metric, as evaluation.guards has it: subjectJump and objectDrift are better when lower, the others when higher.
+	// clipIQAQuality, clipIQANatural and identityConsistency need a runtime whose tracker measures them.
 	// +required
 	Name GuardName `json:"name,omitempty"`
 
@@ -108,7 +108,7 @@ type GuardMetric struct {
 
 // GuardName names a guard metric.
 //
-// +kubebuilder:validation:Enum=validFraction;subjectJump;objectDrift;areaRatio
+// +kubebuilder:validation:Enum=validFraction;subjectJump;objectDrift;areaRatio;clipIQAQuality;clipIQANatural;identityConsistency
 type GuardName string
 
 // RejectPolicy says what follows a rejected adapter.

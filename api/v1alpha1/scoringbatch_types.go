@@ -17,6 +17,11 @@ const (
 	TrackingStored Tracking = "Stored"
 )
 
+// TrackGuardName names a guard metric that the tracker measures, with weights of its own.
+//
+// +kubebuilder:validation:Enum=clipIQAQuality;clipIQANatural;identityConsistency
+type TrackGuardName string
+
 // ScoringBatchSpec names videos to track and score.
 type ScoringBatchSpec struct {
 	// runtimeRef names the AlignmentRuntime whose detector tracks and whose store holds the videos.
@@ -42,6 +47,13 @@ type ScoringBatchSpec struct {
 	// +optional
 	// +default="Run"
 	Tracking Tracking `json:"tracking,omitempty"`
+
+	// requiredGuards are guard metrics that the track of every scored sample must have. Scoring fails where one is missing.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	RequiredGuards []TrackGuardName `json:"requiredGuards,omitempty"`
 
 	// retries is how many failed attempts of a stage are followed by another.
 	// +optional

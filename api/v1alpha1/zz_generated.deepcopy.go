@@ -1629,6 +1629,11 @@ func (in *ScoringBatchSpec) DeepCopyInto(out *ScoringBatchSpec) {
 		*out = new(ScoringSpec)
 		**out = **in
 	}
+	if in.RequiredGuards != nil {
+		in, out := &in.RequiredGuards, &out.RequiredGuards
+		*out = make([]TrackGuardName, len(*in))
+		copy(*out, *in)
+	}
 	if in.Retries != nil {
 		in, out := &in.Retries, &out.Retries
 		*out = new(int32)

@@ -62,7 +62,14 @@ type TrackLine struct {
 	Status     string       `json:"status"`
 	Reason     string       `json:"reason"`
 	Frames     []TrackFrame `json:"frames"`
+	// Guards are what the tracker measured of the video beside the boxes, by the names of TrackGuards. What it did not measure, or
+	// could not of this video, is left out. INVALID samples may have them too.
+	Guards map[string]float64 `json:"guards,omitempty"`
 }
+
+// TrackGuards are the guard metrics that a tracker with the weights for them may put into its lines; better when higher, within
+// -1 to 1.
+var TrackGuards = []string{"clipIQAQuality", "clipIQANatural", "identityConsistency"}
 
 // TrackFrame holds the boxes of one frame; a role without a box is absent.
 type TrackFrame struct {

@@ -185,6 +185,9 @@ type ScoreSpec struct {
 	// RequireTracks says that every sample was made and tracked for this index: one without a track ends the stage with
 	// ExitBadInput. Otherwise it counts as Missing.
 	RequireTracks bool `json:"requireTracks,omitempty"`
+	// Guards, of TrackGuards, that the track of every scored sample must have. Where one is missing, kept tracks end the stage with
+	// ExitBadInput, as tracking may find it; those of Tracks with ExitBadSpec, as the tracker does not measure it.
+	Guards []string `json:"guards,omitempty"`
 }
 
 // PairSpec builds pairs, from Sources or from Import.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,6 +152,17 @@ func (r *runPlan) tripped(it *v1alpha1.IterationStatus) string {
 		}
 	}
 	return strings.Join(worse, "; ")
+}
+
+// trackGuards are the guard metrics of the acceptance gate that only the tracker can measure.
+func (r *runPlan) trackGuards() []v1alpha1.TrackGuardName {
+	var names []v1alpha1.TrackGuardName
+	for _, g := range ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{}).GuardMetrics {
+		if slices.Contains(contract.TrackGuards, string(g.Name)) {
+			names = append(names, v1alpha1.TrackGuardName(g.Name))
+		}
+	}
+	return names
 }
 
 // lowerIsBetter of the guard metrics; the others are better when higher.

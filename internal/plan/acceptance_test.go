@@ -73,6 +73,35 @@ func TestGuardMetrics(t *testing.T) {
 	}
 }
 
+// TestTrackGuards: the batches of the evaluation, and no others, ask for the guard metrics that only a tracker can measure.
+func TestTrackGuards(t *testing.T) {
+	w := newWorld(t, rising)
+	w.run.Spec.Iterations = 1
+	w.run.Spec.Acceptance.GuardMetrics = []v1alpha1.GuardMetric{{Name: "validFraction", MaxDrop: "0.1"}, {Name: "identityConsistency", MaxDrop: "0.1"}}
+	w.settle()
+	for _, c := range w.children {
+		batch, ok := c.Object.(*v1alpha1.ScoringBatch)
+		if !ok {
+			continue
+		}
+		var want []v1alpha1.TrackGuardName
+		if c.Place.Stage == v1alpha1.StageEvaluationScore {
+			want = []v1alpha1.TrackGuardName{"identityConsistency"}
+		}
+		if diff := cmp.Diff(want, batch.Spec.RequiredGuards); diff != "" {
+			t.Errorf("%s: %s", placed(c.Place), diff)
+		}
+	}
+	for name, lower := range map[string]bool{"0.8": true, "0.9": false} {
+		r := &runPlan{run: w.run, status: w.run.Status}
+		r.record(1).Evaluation.Guards = []v1alpha1.NamedMetric{{Name: "validFraction", Value: "0.9"}, {Name: "identityConsistency", Value: "0.95"}}
+		is := &v1alpha1.ScoreSummary{Guards: []v1alpha1.NamedMetric{{Name: "validFraction", Value: "0.9"}, {Name: "identityConsistency", Value: name}}}
+		if got := r.tripped(&v1alpha1.IterationStatus{Evaluation: is}); (got != "") != lower {
+			t.Errorf("identityConsistency from 0.95 to %s: %q", name, got)
+		}
+	}
+}
+
 // TestComparison: a candidate is compared with the best one, with the confidence of the spec or the shown one.
 func TestComparison(t *testing.T) {
 	w := newWorld(t, script{accuracy: []string{"0.35", "0.65", "0.6", "0.7"}})

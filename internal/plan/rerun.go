@@ -29,6 +29,9 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 	case was.status.Runtime != nil && r.differs(was, snapshot) != "":
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("%s differs from that of AlignmentRun %q, which spec.rerun names: what was measured would not be comparable",
 			r.differs(was, snapshot), spec.RunName)}
+	case lacks == "" && r.unguarded(was, spec) != "":
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("AlignmentRun %q, which spec.rerun names, did not measure guard metric %s of its best adapter: leave it out of spec.acceptance.guardMetrics",
+			spec.RunName, r.unguarded(was, spec))}
 	case r.scattered(was, spec):
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.pairing.history is Cumulative, and AlignmentRun %q, which spec.rerun names, kept the pairs of each iteration apart (Latest): "+
 			"those before iteration %d would be missing; set spec.pairing.history to Latest, or rerun iteration 1, or 2 from Sample or Pair", spec.RunName, inherited(spec))}
@@ -39,6 +42,17 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 	}
 	r.copyFrom(was, spec)
 	return nil, nil
+}
+
+// unguarded names a guard metric that the tracker of the run to take over from did not measure; empty for none.
+func (r *runPlan) unguarded(was *runPlan, spec *v1alpha1.RerunSpec) string {
+	measured := guards(was.record(was.bestBefore(spec.Iteration)).Evaluation)
+	for _, name := range r.trackGuards() {
+		if _, ok := measured[v1alpha1.GuardName(name)]; !ok {
+			return string(name)
+		}
+	}
+	return ""
 }
 
 // scattered says that this run would train on the pairs of all iterations, and the other one has no file of them: only the

@@ -162,6 +162,9 @@ func TestRerunRefused(t *testing.T) {
 		want string
 	}{
 		{"other prompts", func(w *world) { w.run.Spec.Prompts.Evaluation.Generate.Count = 31 }, "spec.prompts differs"},
+		{"a guard metric that was not measured", func(w *world) {
+			w.run.Spec.Acceptance.GuardMetrics = []v1alpha1.GuardMetric{{Name: "clipIQAQuality", MaxDrop: "0.1"}}
+		}, "did not measure guard metric clipIQAQuality"},
 		{"other sampling", func(w *world) { w.run.Spec.Sampling = &v1alpha1.SamplingSpec{Seed: ptr.To(int64(9))} }, "spec.sampling differs"},
 		{"other scoring", func(w *world) { w.run.Spec.Scoring.MinUsableFrames = 30 }, "spec.scoring differs"},
 		{"another headline", func(w *world) { w.run.Spec.Evaluation.HeadlineThreshold = "0.6" }, "spec.evaluation differs"},

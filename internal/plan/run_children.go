@@ -76,11 +76,13 @@ func (r *runPlan) scoreTraining(p jobs.Place) Object {
 }
 
 func (r *runPlan) scoreEvaluation(p jobs.Place) Object {
-	return r.batch(p, v1alpha1.StageEvaluationSample, promptArtifact(r.status.Prompts.Evaluation), r.evaluationIndex(p.Iteration))
+	batch := r.batch(p, v1alpha1.StageEvaluationSample, promptArtifact(r.status.Prompts.Evaluation), r.evaluationIndex(p.Iteration))
+	batch.Spec.RequiredGuards = r.trackGuards()
+	return batch
 }
 
 // batch scores the samples of a sampling stage.
-func (r *runPlan) batch(p jobs.Place, sampling v1alpha1.StageName, prompts, index contract.Artifact) Object {
+func (r *runPlan) batch(p jobs.Place, sampling v1alpha1.StageName, prompts, index contract.Artifact) *v1alpha1.ScoringBatch {
 	return &v1alpha1.ScoringBatch{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ScoringBatch"},
 		ObjectMeta: jobs.Meta(r.owner(), p),

@@ -149,6 +149,9 @@ func (p *batchPlan) score(place jobs.Place) Object {
 		MinUsableFrames: int(scoring.MinUsableFrames), MaxInvalidFraction: string(scoring.MaxInvalidFraction),
 		RequireTracks: p.parent != nil,
 	}
+	for _, name := range p.batch.Spec.RequiredGuards {
+		spec.Guards = append(spec.Guards, string(name))
+	}
 	if p.stored() {
 		spec.Detector = detector(p.status.Runtime)
 		return p.job(place, contract.Spec{Stage: contract.Score, Score: spec})

@@ -12,11 +12,13 @@ const (
 )
 
 var trackShape = jsonl.Shape{
-	Names:    []string{"sampleID", "promptID", "seed", "status", "reason", "width", "height", "frameCount", "frames"},
+	Names:    []string{"sampleID", "promptID", "seed", "status", "reason", "width", "height", "frameCount", "frames", "guards"},
 	Required: 4,
 }
 
 var frameShape = jsonl.Shape{Names: []string{"index", "subject", "object"}, Required: 1}
+
+var guardsShape = jsonl.Shape{Names: contract.TrackGuards}
 
 // TrackDecoder decodes track lines, one at a time, reusing its memory.
 type TrackDecoder struct {
@@ -54,6 +56,8 @@ func (d *TrackDecoder) Decode(text []byte, line *contract.TrackLine) error {
 			line.FrameCount = int(s.Uint(maxFrames))
 		case "frames":
 			d.frames(line)
+		case "guards":
+			d.guards(line)
 		}
 	}
 	if (line.Status == contract.StatusInvalid) != (line.Reason != "") {
@@ -88,6 +92,19 @@ func (d *TrackDecoder) frames(line *contract.TrackLine) {
 			}
 		}
 		line.Frames = append(line.Frames, frame)
+	}
+}
+
+// guards reads the values of a line; most have none, and then it has no map.
+func (d *TrackDecoder) guards(line *contract.TrackLine) {
+	s := &d.scanner
+	line.Guards = map[string]float64{}
+	for o := guardsShape.Begin(); s.Next(&o); {
+		value := s.Float()
+		if value < -1 || value > 1 {
+			s.Fail("%s is outside -1 to 1", guardsShape.Names[o.Field])
+		}
+		line.Guards[guardsShape.Names[o.Field]] = value
 	}
 }
 

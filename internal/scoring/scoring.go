@@ -23,6 +23,8 @@ type Sample struct {
 	Line contract.ScoreLine
 	// Motion holds the guard metrics; meaningful only when the sample was scored.
 	Motion dsr.Motion
+	// Guards that the tracker measured, by contract.TrackGuards, whether or not the sample was scored.
+	Guards map[string]float64
 }
 
 // Score computes a sample's score for the type of its prompt. Frames may come in any order. What the
@@ -31,7 +33,7 @@ func (s *Scorer) Score(t dsr.Type, track *contract.TrackLine) Sample {
 	sample := Sample{Line: contract.ScoreLine{
 		SampleID: track.SampleID, PromptID: track.PromptID, Seed: track.Seed,
 		Status: contract.StatusInvalid, Reason: track.Reason,
-	}}
+	}, Guards: track.Guards}
 	if track.Status != contract.StatusTracked {
 		return sample
 	}

@@ -87,6 +87,24 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// TestTrackGuards: what trackers measure is averaged over the samples that have it, valid or not.
+func TestTrackGuards(t *testing.T) {
+	scorer := NewScorer(dsr.MinUsableFrames)
+	var s Summary
+	for n, guards := range map[int]map[string]float64{
+		21: {"clipIQAQuality": 0.75, "identityConsistency": 0.9}, 5: {"clipIQAQuality": 0.25}, 22: nil,
+	} {
+		track := walk(n)
+		track.Guards = guards
+		sample := scorer.Score(dsr.Type{Initial: dsr.Left, Final: dsr.Right}, track)
+		s.Add(&sample)
+	}
+	m := s.Metrics()
+	if m["guard/clipIQAQuality"] != "0.5" || m["guard/identityConsistency"] != "0.9" || m["guard/clipIQANatural"] != "" {
+		t.Errorf("metrics %v", m)
+	}
+}
+
 func TestDecimal(t *testing.T) {
 	for value, want := range map[float64]string{0: "0", 1: "1", 0.675: "0.675", 1.0 / 3: "0.333333", 100: "100", -1e-9: "0", 2.5e-6: "0.000003"} {
 		if got := Decimal(value); got != want {

@@ -13,6 +13,13 @@ import (
 type Summary struct {
 	dsr.Summary
 	motion dsr.Motion // sums over the scored samples
+	guards map[string]mean
+}
+
+// mean of the samples that have a value.
+type mean struct {
+	sum float64
+	n   int
 }
 
 // Add counts a sample.
@@ -28,6 +35,12 @@ func (s *Summary) Add(sample *Sample) {
 	default:
 		s.AddMissing(1)
 	}
+	for name, value := range sample.Guards {
+		if s.guards == nil {
+			s.guards = map[string]mean{}
+		}
+		s.guards[name] = mean{s.guards[name].sum + value, s.guards[name].n + 1}
+	}
 }
 
 // Counts by the names of contract.Termination: total, scored, invalid, missing.
@@ -40,7 +53,8 @@ func (s *Summary) Counts() map[string]int64 {
 
 // Metrics by the names of contract.Termination, as decimals. accuracy/0.0 to accuracy/0.9 and
 // guard/validFraction are over all samples asked for. meanScore and the guards subjectJump,
-// objectDrift and areaRatio (see dsr.Motion) are means over the scored samples, absent if there are none.
+// objectDrift and areaRatio (see dsr.Motion) are means over the scored samples, absent if there are none; those of
+// contract.TrackGuards are means over the samples whose tracks have them.
 func (s *Summary) Metrics() map[string]string {
 	metrics := map[string]string{"guard/validFraction": Decimal(s.ValidFraction())}
 	for k := range dsr.Thresholds {
@@ -52,6 +66,9 @@ func (s *Summary) Metrics() map[string]string {
 		metrics["guard/subjectJump"] = Decimal(s.motion.SubjectJump / n)
 		metrics["guard/objectDrift"] = Decimal(s.motion.ObjectDrift / n)
 		metrics["guard/areaRatio"] = Decimal(s.motion.AreaRatio / n)
+	}
+	for name, g := range s.guards {
+		metrics["guard/"+name] = Decimal(g.sum / float64(g.n))
 	}
 	return metrics
 }

@@ -22,6 +22,11 @@ func checkScore(s *contract.ScoreSpec) error {
 			return err
 		}
 	}
+	for i, name := range s.Guards {
+		if !slices.Contains(contract.TrackGuards, name) || slices.Contains(s.Guards[:i], name) {
+			return fmt.Errorf("guards[%d] is %q, want one of %q, each once", i, name, contract.TrackGuards)
+		}
+	}
 	if s.MinUsableFrames < 3 {
 		return fmt.Errorf("minUsableFrames is %d, want at least 3 (the score averages the first and last three)", s.MinUsableFrames)
 	}

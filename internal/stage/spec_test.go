@@ -86,6 +86,8 @@ func TestDecodeSpec(t *testing.T) {
 		{contract.Score, `"maxInvalidFraction":"0.5"=>"maxInvalidFraction":"1.5"`, "score.maxInvalidFraction"},
 		{contract.Score, `"tracks":[=>"detector":{"name":"d","digest":"` + someDigest + `","revision":""},"tracks":[`, "score.tracks, detector"},
 		{contract.Score, `"tracks":[{"key":"in/a.jsonl","digest":"` + someDigest + `"}]=>"detector":{"name":"d","digest":"","revision":""}`, "score.detector"},
+		{contract.Score, `"tracks":[=>"guards":["beauty"],"tracks":[`, `score.guards[0] is "beauty"`},
+		{contract.Score, `"tracks":[=>"guards":["clipIQAQuality","clipIQAQuality"],"tracks":[`, `score.guards[1] is "clipIQAQuality"`},
 		{contract.Prepare, `"seeds":=>"detector":{"name":"","digest":"","revision":""},"seeds":`, "prepare.sets[0].detector"},
 		{contract.Pair, `"winnerThreshold":"0.7"=>"winnerThreshold":""`, "pair.winnerThreshold"},
 		{contract.Pair, `"iteration":1=>"iteration":-1`, "pair.sources[0].iteration"},

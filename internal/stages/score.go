@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,6 +54,9 @@ func Score(ctx context.Context, t *stage.Task) error {
 	}
 	scores, summary := m.finish()
 	if err := m.checkMissing(spec.RequireTracks); err != nil {
+		return err
+	}
+	if err := m.checkGuards(spec.Guards, spec.Detector != nil); err != nil {
 		return err
 	}
 	if err := checkInvalid(summary, spec.MaxInvalidFraction); err != nil {
@@ -191,6 +195,31 @@ func (m *merger) checkMissing(required bool) error {
 	}
 	return stage.Errorf(contract.ExitBadInput, "%d of %d samples have no track in any part, first sample %s: the tracking is incomplete",
 		count, len(m.samples), m.index[first].SampleID)
+}
+
+// checkGuards refuses scores without a guard metric that somebody relies on. Kept tracks may be older than the weights for it;
+// new ones come from a tracker that has none.
+func (m *merger) checkGuards(names []string, kept bool) error {
+	for _, name := range names {
+		count, first := 0, ""
+		for _, sample := range m.samples {
+			if sample == nil || sample.Line.Status != contract.StatusScored {
+				continue
+			}
+			if _, ok := sample.Guards[name]; !ok {
+				count++
+				first = cmp.Or(first, sample.Line.SampleID)
+			}
+		}
+		switch {
+		case count > 0 && kept:
+			return stage.Errorf(contract.ExitBadInput, "the kept tracks of %d samples have no guard metric %s, first sample %s: track again", count, name, first)
+		case count > 0:
+			return stage.Errorf(contract.ExitBadSpec, "guard metric %s is asked for, and the runtime's tracker did not measure it of %d samples, first sample %s: give it the weights for it, or do not ask for it",
+				name, count, first)
+		}
+	}
+	return nil
 }
 
 // checkInvalid refuses scores of a set in which more samples are INVALID than the spec accepts: that

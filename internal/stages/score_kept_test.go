@@ -74,6 +74,26 @@ func TestScoreKeptTracks(t *testing.T) {
 	}
 }
 
+// TestScoreGuards: where somebody relies on a guard metric, every scored sample has it. Kept tracks without it are to be found
+// again; a tracker that does not measure it will not the next time either.
+func TestScoreGuards(t *testing.T) {
+	samples := fourSamples()[:3]
+	for i := range samples[:2] {
+		samples[i].guards = map[string]float64{"clipIQAQuality": 0.25 + 0.5*float64(i)}
+	}
+	s := newScoring(t, 2, samples)
+	s.spec.Guards = []string{"clipIQAQuality"}
+	if done := s.done(s.score()); done.Metrics["guard/clipIQAQuality"] != "0.5" {
+		t.Errorf("metrics %v", done.Metrics)
+	}
+	s.spec.Guards = []string{"clipIQAQuality", "identityConsistency"}
+	s.fails(s.score(), contract.ExitBadSpec, "guard metric identityConsistency", "2 samples", "sample s1")
+
+	old, _ := keptScoring(t)
+	old.spec.Guards = []string{"clipIQAQuality"}
+	old.fails(old.takeKept(), contract.ExitBadInput, "2 samples have no guard metric clipIQAQuality", "sample s1", "track again")
+}
+
 func TestScoreRefusesLostTracks(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(s *scoring, kept []string)

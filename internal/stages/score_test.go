@@ -21,13 +21,14 @@ type sample struct {
 	line   contract.IndexLine
 	status string
 	wins   bool // the subject goes where the prompt says
+	guards map[string]float64
 }
 
 // moves is a track of 24 frames in which the subject passes over the object from left to right, or back.
 func moves(s sample) contract.TrackLine {
 	track := contract.TrackLine{
 		SampleID: s.line.SampleID, PromptID: s.line.PromptID, Seed: s.line.Seed, Width: 64, Height: 48, FrameCount: 24,
-		Status: s.status, Frames: []contract.TrackFrame{},
+		Status: s.status, Frames: []contract.TrackFrame{}, Guards: s.guards,
 	}
 	if s.status != contract.StatusTracked {
 		track.Reason = contract.ReasonTooFewValidFrames
@@ -49,10 +50,10 @@ func fourSamples() []sample {
 		return contract.IndexLine{SampleID: id, PromptID: "a", Seed: seed}
 	}
 	return []sample{
-		{line("s1", 1<<63), contract.StatusTracked, true},
-		{line("s2", 2), contract.StatusTracked, false},
-		{line("s3", 3), contract.StatusInvalid, false},
-		{line("s4", 4), "", false},
+		{line("s1", 1<<63), contract.StatusTracked, true, nil},
+		{line("s2", 2), contract.StatusTracked, false, nil},
+		{line("s3", 3), contract.StatusInvalid, false, nil},
+		{line("s4", 4), "", false, nil},
 	}
 }
 
@@ -151,7 +152,7 @@ func TestScoreBroughtVideos(t *testing.T) {
 }
 
 func TestScoreRefuses(t *testing.T) {
-	stranger := sample{contract.IndexLine{SampleID: "s9", PromptID: "a"}, contract.StatusTracked, true}
+	stranger := sample{contract.IndexLine{SampleID: "s9", PromptID: "a"}, contract.StatusTracked, true, nil}
 	otherSeed := fourSamples()[0]
 	otherSeed.line.Seed++
 	for name, c := range map[string]struct {

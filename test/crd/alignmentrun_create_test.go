@@ -52,6 +52,7 @@ func TestAlignmentRunMethod(t *testing.T) {
 		{"no warm-up", `spec: {training: {warmupSteps: 0}}`, ""},
 
 		{"all guard metrics", `spec: {acceptance: {guardMetrics: [{name: validFraction, maxDrop: "0"}, {name: subjectJump, maxDrop: "1"}, {name: objectDrift, maxDrop: "2.5"}, {name: areaRatio, maxDrop: "0.1"}]}}`, ""},
+		{"guard metrics that the tracker measures", `spec: {acceptance: {guardMetrics: [{name: clipIQAQuality, maxDrop: "0.1"}, {name: clipIQANatural, maxDrop: "0.1"}, {name: identityConsistency, maxDrop: "0.05"}]}}`, ""},
 		{"no guard metrics", `spec: {acceptance: {guardMetrics: []}}`, "spec.acceptance.guardMetrics in body should have at least 1 items"},
 		{"a guard metric twice", `spec: {acceptance: {guardMetrics: [{name: areaRatio, maxDrop: "0.1"}, {name: areaRatio, maxDrop: "0.2"}]}}`, "spec.acceptance.guardMetrics[1]: Duplicate value"},
 		{"an unknown guard metric", `spec: {acceptance: {guardMetrics: [{name: beauty, maxDrop: "0.1"}]}}`, `spec.acceptance.guardMetrics[0].name: Unsupported value: "beauty"`},
