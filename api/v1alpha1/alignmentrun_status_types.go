@@ -71,6 +71,10 @@ type AlignmentRunStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 
+	// wastedGPUSeconds is the part of gpuSeconds of pods that did not end well.
+	// +optional
+	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
+
 	// forecastGPUSeconds is what the iteration after the last decided one is expected to take.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -229,6 +233,10 @@ type IterationStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
+
+	// wastedGPUSeconds is the part of gpuSeconds of pods that did not end well.
+	// +optional
+	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
 
 	// samples is what the training samples scored, without those of resampling rounds.
 	// +optional

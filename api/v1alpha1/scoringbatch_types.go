@@ -98,6 +98,10 @@ type ScoringBatchStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 
+	// wastedGPUSeconds is the part of gpuSeconds of pods that did not end well.
+	// +optional
+	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
+
 	// summary of the scores.
 	// +optional
 	Summary *ScoreSummary `json:"summary,omitempty"`

@@ -108,6 +108,15 @@ type StageStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 
+	// wastedGPUSeconds is the part of gpuSeconds of pods that did not end well.
+	// +optional
+	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
+
+	// waitSeconds is how long the attempt waited: from the creation of its Job until a pod of it ran. Absent until one has.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	WaitSeconds *int64 `json:"waitSeconds,omitempty"`
+
 	// usage is what gpuSeconds counts of the children and pods that can still be seen.
 	// +optional
 	// +listType=map
@@ -148,6 +157,22 @@ type StageStatus struct {
 	Outputs []NamedArtifact `json:"outputs,omitempty"`
 }
 
+// WastedGPUSeconds is GPU time of pods that did not end well. What they had finished is in the store, and may yet be used: it is
+// the most that was lost.
+//
+// +kubebuilder:validation:MinProperties=1
+type WastedGPUSeconds struct {
+	// failed is that of pods that ended by a fault of their own.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Failed int64 `json:"failed,omitempty"`
+
+	// interrupted is that of pods that were evicted, preempted, deleted, lost with their node or told to stop.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Interrupted int64 `json:"interrupted,omitempty"`
+}
+
 // GPUUsage is the GPU time of a pod, or of a child object with pods of its own.
 type GPUUsage struct {
 	// name of the pod or child.
@@ -165,6 +190,10 @@ type GPUUsage struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	GPUs int64 `json:"gpus,omitempty"`
+
+	// wastedGPUSeconds is the part of gpuSeconds that ended badly.
+	// +optional
+	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
 }
 
 // NamedArtifact is an output of a stage.

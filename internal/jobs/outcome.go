@@ -53,6 +53,8 @@ type Outcome struct {
 	Stranded bool
 	// Usage is the GPU time of the pods that can be seen, by name; pods without GPUs have none.
 	Usage []PodUsage
+	// Waited is how long the Job waited until a pod of it ran; nil while none has.
+	Waited *time.Duration
 	// Image is what the pods ran, with the digest that the node resolved; empty when unknown or not the same everywhere.
 	Image string
 	// TrackImage is what the tracking of a Succeeded batch ran; empty of all other children, and where it tracked nothing.
@@ -88,7 +90,7 @@ func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string
 	} else {
 		o, complete = active(job, pods, now), true
 	}
-	o.Usage, o.Image = usage(pods, corev1.ResourceName(gpuResource), now), image(pods)
+	o.Usage, o.Waited, o.Image = usage(pods, corev1.ResourceName(gpuResource), now), waited(job, pods), image(pods)
 	return o, complete
 }
 

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // PodUsage is the GPU time of one pod.
@@ -18,6 +20,9 @@ type PodUsage struct {
 	GPUSeconds int64
 	// Open says that it has not ended: its GPUSeconds are counted until now.
 	Open bool
+	// Failed and Interrupted are the parts of GPUSeconds of pods that ended by a fault of their own, and by what others did to
+	// them. The rest ended well, or is open.
+	Failed, Interrupted int64
 }
 
 // otherPods is the name under which pods beyond MaxPods are counted together.
@@ -29,17 +34,25 @@ func usage(pods []corev1.Pod, gpu corev1.ResourceName, now time.Time) []PodUsage
 	for i := range pods {
 		p := &pods[i]
 		start, placed := scheduled(p)
-		n := gpus(p, gpu)
+		n := gpus(&p.Spec, gpu)
 		if !placed || n <= 0 {
 			continue
 		}
 		u := PodUsage{Pod: p.Name, GPUs: n, GPUSeconds: n * seconds(start, now, p), Open: !over(p)}
+		switch {
+		case p.Status.Phase != corev1.PodFailed:
+		case weight(p) >= weightFailed:
+			u.Failed = u.GPUSeconds
+		default:
+			u.Interrupted = u.GPUSeconds
+		}
 		if len(list) == MaxPods {
 			list = append(list, PodUsage{Pod: otherPods})
 		}
 		if len(list) > MaxPods {
 			rest := &list[MaxPods]
 			rest.GPUs, rest.GPUSeconds, rest.Open = rest.GPUs+u.GPUs, rest.GPUSeconds+u.GPUSeconds, rest.Open || u.Open
+			rest.Failed, rest.Interrupted = rest.Failed+u.Failed, rest.Interrupted+u.Interrupted
 			continue
 		}
 		list = append(list, u)
@@ -48,10 +61,10 @@ func usage(pods []corev1.Pod, gpu corev1.ResourceName, now time.Time) []PodUsage
 }
 
 // gpus of the pod, by the limits of its containers.
-func gpus(p *corev1.Pod, gpu corev1.ResourceName) int64 {
+func gpus(p *corev1.PodSpec, gpu corev1.ResourceName) int64 {
 	var n int64
-	for i := range p.Spec.Containers {
-		q := p.Spec.Containers[i].Resources.Limits[gpu]
+	for i := range p.Containers {
+		q := p.Containers[i].Resources.Limits[gpu]
 		n += q.Value()
 	}
 	return n
@@ -108,6 +121,32 @@ func finishing(containers []corev1.ContainerStatus) (last time.Time, known bool)
 		last = latest(last, t.FinishedAt.Time)
 	}
 	return last, len(containers) > 0
+}
+
+// waited is how long a Job waited for its first pod to run; nil while none that can be seen has.
+func waited(job *batchv1.Job, pods []corev1.Pod) *time.Duration {
+	var first time.Time
+	for i := range pods {
+		if ran := began(&pods[i]); !ran.IsZero() && (first.IsZero() || ran.Before(first)) {
+			first = ran
+		}
+	}
+	if first.IsZero() {
+		return nil
+	}
+	return ptr.To(max(first.Sub(job.CreationTimestamp.Time), 0))
+}
+
+// began is when the pod's stage began to run; zero where it has not, or nothing tells.
+func began(p *corev1.Pod) time.Time {
+	switch s := stage(p); {
+	case s == nil:
+	case s.State.Running != nil:
+		return s.State.Running.StartedAt.Time
+	case s.State.Terminated != nil:
+		return s.State.Terminated.StartedAt.Time
+	}
+	return time.Time{}
 }
 
 func latest(a, b time.Time) time.Time {

@@ -72,29 +72,41 @@ func TestUsage(t *testing.T) {
 		pod     corev1.Pod
 		seconds int64 // of the two GPUs together
 		open    bool
+		wasted  string // failed or interrupted; empty for open pods and those that ended well
 	}{
-		{"runs", holding(), 2 * 1000, true},
-		{"is starting", holding(phase(corev1.PodPending)), 2 * 1000, true},
-		{"is told to stop", holding(func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: noon} }), 2 * 1000, true},
-		{"its node is silent", holding(phase(corev1.PodUnknown)), 2 * 1000, true},
-		{"its stage has ended, its sidecar has not", holding(exit(5, 100), phase(corev1.PodRunning)), 2 * 1000, true},
-		{"has ended", holding(exit(5, 100)), 2 * 100, false},
-		{"has ended well", holding(exit(5, 100), phase(corev1.PodSucceeded)), 2 * 100, false},
-		{"a part of a second is one", holding(exit(5, 99.001)), 2 * 100, false},
-		{"its sidecar ended later", holding(exit(5, 100), sidecar), 2 * 130, false},
-		{"its node's clock is behind: its own run is the least", holding(func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = at(60) }, exit(0, 100)), 2 * 100, false},
-		{"its node's clock is far behind", holding(func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = at(600) }, exit(-1, 100)), 2 * 400, false},
-		{"evicted before it ran", holding(phase(corev1.PodFailed), condition(corev1.DisruptionTarget, 40), condition(corev1.PodReady, 2)), 2 * 40, false},
-		{"its container was gone when the kubelet came back", holding(exit(-1, -1), condition(corev1.PodReady, 300)), 2 * 300, false},
-		{"refused by its node", holding(phase(corev1.PodFailed), func(p *corev1.Pod) { p.Status.StartTime = &metav1.Time{Time: noon.Add(time.Second)} }), 2 * 1, false},
-		{"ended, nothing tells when", holding(exit(-1, -1)), 2 * 1000, false},
-		{"given up with its node, long after it was told to stop", holding(exit(-1, -1), condition(corev1.DisruptionTarget, 300), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: noon} }), 2 * 1000, false},
-		{"bound without the scheduler's word", holding(func(p *corev1.Pod) { p.Status.Conditions = nil }), 2 * 1100, true},
+		{"runs", holding(), 2 * 1000, true, ""},
+		{"is starting", holding(phase(corev1.PodPending)), 2 * 1000, true, ""},
+		{"is told to stop", holding(func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: noon} }), 2 * 1000, true, ""},
+		{"its node is silent", holding(phase(corev1.PodUnknown)), 2 * 1000, true, ""},
+		{"its stage has ended, its sidecar has not", holding(exit(5, 100), phase(corev1.PodRunning)), 2 * 1000, true, ""},
+		{"has ended", holding(exit(5, 100)), 2 * 100, false, "failed"},
+		{"has ended well", holding(exit(5, 100), phase(corev1.PodSucceeded)), 2 * 100, false, ""},
+		{"a part of a second is one", holding(exit(5, 99.001)), 2 * 100, false, "failed"},
+		{"its sidecar ended later", holding(exit(5, 100), sidecar), 2 * 130, false, "failed"},
+		{"its node's clock is behind: its own run is the least", holding(func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = at(60) }, exit(0, 100)), 2 * 100, false, "failed"},
+		{"its node's clock is far behind", holding(func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = at(600) }, exit(-1, 100)), 2 * 400, false, "failed"},
+		{"evicted before it ran", holding(phase(corev1.PodFailed), condition(corev1.DisruptionTarget, 40), condition(corev1.PodReady, 2)), 2 * 40, false, "interrupted"},
+		{"its container was gone when the kubelet came back", holding(exit(-1, -1), condition(corev1.PodReady, 300)), 2 * 300, false, "failed"},
+		{"refused by its node", holding(phase(corev1.PodFailed), func(p *corev1.Pod) { p.Status.StartTime = &metav1.Time{Time: noon.Add(time.Second)} }), 2 * 1, false, "failed"},
+		{"told to stop, has saved a checkpoint", holding(exit(5, 100), func(p *corev1.Pod) { p.Status.ContainerStatuses[0].State.Terminated.ExitCode = 75 }), 2 * 100, false, "interrupted"},
+		{"deleted with a bad spec", holding(exit(5, 100), func(p *corev1.Pod) {
+			p.DeletionTimestamp, p.Status.ContainerStatuses[0].State.Terminated.ExitCode = &metav1.Time{Time: noon}, 64
+		}), 2 * 100, false, "failed"},
+		{"ended, nothing tells when", holding(exit(-1, -1)), 2 * 1000, false, "failed"},
+		{"given up with its node, long after it was told to stop", holding(exit(-1, -1), condition(corev1.DisruptionTarget, 300), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: noon} }), 2 * 1000, false, "interrupted"},
+		{"bound without the scheduler's word", holding(func(p *corev1.Pod) { p.Status.Conditions = nil }), 2 * 1100, true, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{tt.pod}, at(now).Time, gpu)
-			if diff := cmp.Diff([]jobs.PodUsage{{Pod: "a", GPUs: 2, GPUSeconds: tt.seconds, Open: tt.open}}, got.Usage); diff != "" {
+			want := jobs.PodUsage{Pod: "a", GPUs: 2, GPUSeconds: tt.seconds, Open: tt.open}
+			switch tt.wasted {
+			case "failed":
+				want.Failed = tt.seconds
+			case "interrupted":
+				want.Interrupted = tt.seconds
+			}
+			if diff := cmp.Diff([]jobs.PodUsage{want}, got.Usage); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -123,7 +135,9 @@ func TestUsageOfAJob(t *testing.T) {
 	}
 	second := func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, p.Spec.Containers[0]) }
 	pods := []corev1.Pod{named("c", second), named("a", exit(0, 10)), named("b")}
-	want := []jobs.PodUsage{{"a", 2, 20, false}, {"b", 2, 120, true}, {"c", 4, 240, true}}
+	want := []jobs.PodUsage{
+		{Pod: "a", GPUs: 2, GPUSeconds: 20, Failed: 20}, {Pod: "b", GPUs: 2, GPUSeconds: 120, Open: true}, {Pod: "c", GPUs: 4, GPUSeconds: 240, Open: true},
+	}
 	for _, kind := range []batchv1.JobConditionType{"", batchv1.JobFailed, batchv1.JobComplete} {
 		got, _ := jobs.Read(ended("sample", kind, "", ""), pods, at(60).Time, gpu)
 		if diff := cmp.Diff(want, got.Usage); diff != "" {
@@ -146,14 +160,45 @@ func TestUsageIsBounded(t *testing.T) {
 			pods = append(pods, p)
 		}
 		got, _ := jobs.Read(ended("sample", "", "", ""), pods, at(60).Time, gpu)
-		var gpus, seconds int64
+		var gpus, seconds, wasted int64
 		for _, u := range got.Usage {
-			gpus, seconds = gpus+u.GPUs, seconds+u.GPUSeconds
+			gpus, seconds, wasted = gpus+u.GPUs, seconds+u.GPUSeconds, wasted+u.Failed
 		}
-		if running := int64(n / 7); len(got.Usage) != min(n, 257) || gpus != 2*int64(n) || seconds != 120*running+20*(int64(n)-running) {
-			t.Fatalf("%d pods have %d entries of %d GPUs, %d GPU seconds", n, len(got.Usage), gpus, seconds)
+		running := int64(n / 7)
+		if len(got.Usage) != min(n, 257) || gpus != 2*int64(n) || seconds != 120*running+wasted || wasted != 20*(int64(n)-running) {
+			t.Fatalf("%d pods have %d entries of %d GPUs, %d GPU seconds, %d of them wasted", n, len(got.Usage), gpus, seconds, wasted)
 		}
 	})
+}
+
+// A Job has waited when the first of its pods ran, on whatever node; a clock that is behind makes no wait negative.
+func TestWaited(t *testing.T) {
+	running := func(second float64) corev1.Pod {
+		return holding(func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "stage", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(second)}}}}
+		})
+	}
+	starting := holding(func(p *corev1.Pod) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "stage", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}}
+	})
+	for _, tt := range []struct {
+		name string
+		pods []corev1.Pod
+		want time.Duration // negative for none
+	}{
+		{"no pod", nil, -1},
+		{"one that starts", []corev1.Pod{starting}, -1},
+		{"one that ended before it ran", []corev1.Pod{holding(exit(-1, 40))}, -1},
+		{"one that runs", []corev1.Pod{starting, running(90)}, 90 * time.Second},
+		{"the first of several", []corev1.Pod{running(90), running(30), holding(exit(60, 70))}, 30 * time.Second},
+		{"one that ended", []corev1.Pod{holding(exit(60, 70))}, time.Minute},
+		{"a node whose clock is behind", []corev1.Pod{running(-5)}, 0},
+	} {
+		got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, at(1000).Time, gpu)
+		if (got.Waited == nil) != (tt.want < 0) || got.Waited != nil && *got.Waited != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got.Waited, tt.want)
+		}
+	}
 }
 
 func TestImage(t *testing.T) {

@@ -82,6 +82,9 @@ func know(rec *v1alpha1.StageStatus, at jobs.Place, children []Child) {
 			rec.Message = clip(fmt.Sprintf("%s: %s", c.Outcome.Class, c.Outcome.Message), maxStageMessage)
 		}
 	}
+	if newest.Place.Attempt > *rec.Attempt {
+		rec.WaitSeconds = nil // that of an earlier one
+	}
 	rec.Attempt, rec.Child = ptr.To(newest.Place.Attempt), newest.Object.GetName()
 }
 

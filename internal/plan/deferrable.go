@@ -28,7 +28,7 @@ func (r *runPlan) deferrable() bool {
 	return true
 }
 
-// onlyUsage says that nothing is new but GPU time.
+// onlyUsage says that nothing is new but GPU and waiting time.
 func (r *runPlan) onlyUsage() bool {
 	if !sameState(*r.was, r.status) || len(r.was.Iterations) != len(r.status.Iterations) {
 		return false
@@ -47,7 +47,7 @@ func sameState(was, is v1alpha1.AlignmentRunStatus) bool {
 		equality.Semantic.DeepEqual(was.PendingApproval, is.PendingApproval)
 }
 
-// sameStages says that the records of stages differ by nothing but GPU time, and by what may be lost.
+// sameStages says that the records of stages differ by nothing but GPU and waiting time, and by what may be lost.
 func sameStages(was, is []v1alpha1.StageStatus, mayBeLost func(*v1alpha1.StageStatus) bool) bool {
 	for i := range is {
 		rec := &is[i]
@@ -63,7 +63,7 @@ func sameStages(was, is []v1alpha1.StageStatus, mayBeLost func(*v1alpha1.StageSt
 }
 
 func withoutUsage(rec v1alpha1.StageStatus) v1alpha1.StageStatus {
-	rec.GPUSeconds, rec.Usage, rec.UsageTime = 0, nil, nil
+	rec.GPUSeconds, rec.WastedGPUSeconds, rec.WaitSeconds, rec.Usage, rec.UsageTime = 0, nil, nil, nil, nil
 	return rec
 }
 

@@ -145,7 +145,7 @@ func (r *runPlan) copyFrom(was *runPlan, spec *v1alpha1.RerunSpec) {
 	}
 	for i := range kept {
 		it := &kept[i]
-		it.GPUSeconds, it.Stages, it.Approvals = 0, nil, nil
+		it.GPUSeconds, it.WastedGPUSeconds, it.Stages, it.Approvals = 0, nil, nil, nil
 		if it.Decision != nil && *it.Decision.Accepted && *it.Iteration > 0 {
 			r.status.LastImprovedIteration = max(r.status.LastImprovedIteration, improved(it))
 		}

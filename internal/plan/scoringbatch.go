@@ -62,7 +62,9 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 			adopt(&status.Stages, c, b.Children, b.Now)
 		}
 	}
-	status.GPUSeconds += charge(status.Stages, 0, b.Children, b.Now)
+	used := charge(status.Stages, 0, b.Children, b.Now)
+	status.GPUSeconds += used.seconds
+	status.WastedGPUSeconds = used.waste(status.WastedGPUSeconds)
 	if Ended(status.Conditions) {
 		next := Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children), Deferrable: true}
 		if slices.ContainsFunc(status.Stages, func(rec v1alpha1.StageStatus) bool { return holdsGPUs(&rec) }) {

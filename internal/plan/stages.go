@@ -51,6 +51,9 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 		rec = &(*records)[len(*records)-1]
 	}
 	know(rec, at, s.children)
+	if child != nil && child.Place.Attempt == *rec.Attempt && rec.WaitSeconds == nil && child.Outcome.Waited != nil {
+		rec.WaitSeconds = ptr.To(int64(child.Outcome.Waited.Seconds()))
+	}
 	switch {
 	case child != nil && child.Place.Attempt < *rec.Attempt && child.leaving():
 		s.waiting = append(s.waiting, at) // its failure is recorded; its pods may still write
@@ -85,7 +88,7 @@ func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, 
 	}
 	at.Attempt = attempt
 	object := build(at)
-	rec.Attempt, rec.Child, rec.StuckSince = ptr.To(attempt), object.GetName(), nil
+	rec.Attempt, rec.Child, rec.StuckSince, rec.WaitSeconds = ptr.To(attempt), object.GetName(), nil, nil
 	s.create = append(s.create, object)
 	s.active = append(s.active, &Child{Object: object, Place: at})
 }
@@ -125,7 +128,7 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 		}
 	}
 	if child.Outcome.Endless && !child.Outcome.Lost || s.holds(at) {
-		rec.Attempt, rec.Child = ptr.To(*rec.Attempt+1), "" // it starts when this one is gone, or the hold is over
+		rec.Attempt, rec.Child, rec.WaitSeconds = ptr.To(*rec.Attempt+1), "", nil // it starts when this one is gone, or the hold is over
 		s.waiting = append(s.waiting, at)
 		return
 	}

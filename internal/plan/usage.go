@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -21,19 +22,44 @@ func (r *runPlan) account() {
 	r.status.GPUSeconds = max(dropped, 0)
 	for i := range r.status.Iterations {
 		it := &r.status.Iterations[i]
-		it.GPUSeconds += charge(it.Stages, *it.Iteration, r.Children, r.Now)
+		used := charge(it.Stages, *it.Iteration, r.Children, r.Now)
+		it.GPUSeconds += used.seconds
+		it.WastedGPUSeconds = used.waste(it.WastedGPUSeconds)
 		r.status.GPUSeconds += it.GPUSeconds
+		r.status.WastedGPUSeconds = used.waste(r.status.WastedGPUSeconds)
 	}
 	r.foresee()
 }
 
+// gpuTime is GPU time, and the parts of it that ended badly.
+type gpuTime struct{ seconds, failed, interrupted int64 }
+
+// plus and minus work part by part.
+func (t gpuTime) plus(o gpuTime) gpuTime {
+	return gpuTime{t.seconds + o.seconds, t.failed + o.failed, t.interrupted + o.interrupted}
+}
+
+func (t gpuTime) minus(o gpuTime) gpuTime {
+	return gpuTime{t.seconds - o.seconds, t.failed - o.failed, t.interrupted - o.interrupted}
+}
+
+// waste is what was wasted before, and what was since.
+func (t gpuTime) waste(before *v1alpha1.WastedGPUSeconds) *v1alpha1.WastedGPUSeconds {
+	if t.failed == 0 && t.interrupted == 0 {
+		return before
+	}
+	w := ptr.Deref(before, v1alpha1.WastedGPUSeconds{})
+	w.Failed, w.Interrupted = w.Failed+t.failed, w.Interrupted+t.interrupted
+	return &w
+}
+
 // charge adds to the records of an iteration's stages what their children used since, and returns how much that was.
-func charge(records []v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) int64 {
-	var total int64
+func charge(records []v1alpha1.StageStatus, iteration int32, children []Child, now metav1.Time) gpuTime {
+	var total gpuTime
 	for i := range records {
 		rec := &records[i]
 		seen := seenUsage(rec, iteration, children, now)
-		total += chargeStage(rec, seen, now)
+		total = total.plus(chargeStage(rec, seen, now))
 		if !open(*rec) {
 			if rec.Usage = forget(rec.Usage, seen); len(rec.Usage) == 0 {
 				rec.Usage, rec.UsageTime = nil, nil
@@ -63,9 +89,9 @@ func forget(usage, seen []v1alpha1.GPUUsage) []v1alpha1.GPUUsage {
 }
 
 // chargeStage brings a stage's usage up to date with what is seen of its children and pods.
-func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1.Time) int64 {
+func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1.Time) gpuTime {
 	if len(seen) == 0 && !holdsGPUs(rec) {
-		return 0
+		return gpuTime{}
 	}
 	var elapsed int64
 	if rec.UsageTime != nil {
@@ -76,6 +102,9 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 		u := &rec.Usage[i]
 		if u.GPUs > 0 && !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name }) {
 			u.GPUSeconds, u.GPUs = ptr.To(*u.GPUSeconds+u.GPUs*max(elapsed, 0)), 0
+			w := ptr.Deref(u.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
+			// It vanished before it was seen to end.
+			u.WastedGPUSeconds = gpuTime{interrupted: max(*u.GPUSeconds-w.Failed-w.Interrupted, 0)}.waste(u.WastedGPUSeconds)
 		}
 	}
 	for _, s := range seen {
@@ -84,10 +113,13 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 			rec.Usage = append(rec.Usage, s)
 			continue
 		}
-		rec.Usage[i].GPUSeconds, rec.Usage[i].GPUs = ptr.To(max(*rec.Usage[i].GPUSeconds, *s.GPUSeconds)), s.GPUs
+		u := &rec.Usage[i]
+		u.GPUSeconds, u.GPUs = ptr.To(max(*u.GPUSeconds, *s.GPUSeconds)), s.GPUs
+		u.WastedGPUSeconds = most(u.WastedGPUSeconds, s.WastedGPUSeconds)
 	}
-	grown := sum(rec.Usage) - before
-	rec.GPUSeconds += grown
+	grown := sum(rec.Usage).minus(before)
+	rec.GPUSeconds += grown.seconds
+	rec.WastedGPUSeconds = grown.waste(rec.WastedGPUSeconds)
 	rec.UsageTime = &now
 	if len(rec.Usage) > maxUsage {
 		rec.Usage = forget(rec.Usage, seen)
@@ -98,12 +130,21 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 // maxUsage is what status keeps of a stage's pods; a Job has at most jobs.MaxPods before it is replaced.
 const maxUsage = 280
 
-func sum(usage []v1alpha1.GPUUsage) int64 {
-	var total int64
+func sum(usage []v1alpha1.GPUUsage) gpuTime {
+	var total gpuTime
 	for _, u := range usage {
-		total += *u.GPUSeconds
+		w := ptr.Deref(u.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
+		total = total.plus(gpuTime{*u.GPUSeconds, w.Failed, w.Interrupted})
 	}
 	return total
+}
+
+// most of each part: what was counted stays counted.
+func most(before, seen *v1alpha1.WastedGPUSeconds) *v1alpha1.WastedGPUSeconds {
+	if before == nil || seen == nil {
+		return cmp.Or(before, seen)
+	}
+	return &v1alpha1.WastedGPUSeconds{Failed: max(before.Failed, seen.Failed), Interrupted: max(before.Interrupted, seen.Interrupted)}
 }
 
 func holdsGPUs(rec *v1alpha1.StageStatus) bool {
@@ -127,7 +168,7 @@ func (c *Child) usage(now metav1.Time) []v1alpha1.GPUUsage {
 	}
 	var seen []v1alpha1.GPUUsage
 	for _, u := range c.Outcome.Usage {
-		entry := v1alpha1.GPUUsage{Name: u.Pod, GPUSeconds: ptr.To(u.GPUSeconds)}
+		entry := v1alpha1.GPUUsage{Name: u.Pod, GPUSeconds: ptr.To(u.GPUSeconds), WastedGPUSeconds: gpuTime{failed: u.Failed, interrupted: u.Interrupted}.waste(nil)}
 		if u.Open {
 			entry.GPUs = u.GPUs
 		}
@@ -138,7 +179,7 @@ func (c *Child) usage(now metav1.Time) []v1alpha1.GPUUsage {
 
 // batchUsage is a batch's GPU time, with what its pods used since it was last counted.
 func batchUsage(batch *v1alpha1.ScoringBatch, now metav1.Time) []v1alpha1.GPUUsage {
-	entry := v1alpha1.GPUUsage{Name: batch.Name}
+	entry := v1alpha1.GPUUsage{Name: batch.Name, WastedGPUSeconds: batch.Status.WastedGPUSeconds}
 	total := batch.Status.GPUSeconds
 	for i := range batch.Status.Stages {
 		rec := &batch.Status.Stages[i]

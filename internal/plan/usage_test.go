@@ -3,6 +3,10 @@ package plan
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
@@ -56,6 +60,61 @@ func TestGPUTimeOfFailedAttempts(t *testing.T) {
 	}
 	if got, want := w.run.Status.GPUSeconds, w.spent(); got != want {
 		t.Errorf("%d GPU-seconds are recorded, %d were used", got, want)
+	}
+}
+
+// What failed and what was interrupted is told apart, and adds up from stages to iterations to the run; what ended well is no waste.
+func TestWastedGPUTime(t *testing.T) {
+	w := newWorld(t, rising)
+	w.until(1, v1alpha1.StageTrain)
+	w.pass(100)
+	w.fail(v1alpha1.StageTrain, "GPUFault", false)
+	w.pass(30)
+	w.child(v1alpha1.StageTrain).Outcome = disrupted
+	w.step()
+	w.step()
+	w.pass(7)
+	w.remove(w.child(v1alpha1.StageTrain).Object.GetName()) // somebody deletes the Job
+	w.until(1, v1alpha1.StageEvaluationScore)
+	w.pass(1000)
+	w.fail(v1alpha1.StageEvaluationScore, "StageFailed", false)
+	w.settle()
+
+	want := map[v1alpha1.StageName]v1alpha1.WastedGPUSeconds{
+		v1alpha1.StageTrain: {Failed: 100, Interrupted: 30 + 1 + 7 + 1}, v1alpha1.StageEvaluationScore: {Failed: 1000},
+	}
+	it := w.run.Status.Iterations[1]
+	for _, rec := range it.Stages {
+		if got := ptr.Deref(rec.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{}); got != want[rec.Name] {
+			t.Errorf("stage %s wasted %+v of %d GPU-seconds, want %+v", rec.Name, got, rec.GPUSeconds, want[rec.Name])
+		}
+	}
+	sum := &v1alpha1.WastedGPUSeconds{Failed: 100 + 1000, Interrupted: 39}
+	if diff := cmp.Diff([]*v1alpha1.WastedGPUSeconds{sum, sum}, []*v1alpha1.WastedGPUSeconds{it.WastedGPUSeconds, w.run.Status.WastedGPUSeconds}); diff != "" {
+		t.Errorf("iteration and run: %s", diff)
+	}
+}
+
+// How long an attempt waited is known once a pod of it ran; the next attempt waits anew.
+func TestWaitingTime(t *testing.T) {
+	w := newWorld(t, rising)
+	w.until(1, v1alpha1.StageTrain)
+	waited := func() *int64 {
+		return stageRecord(w.run.Status.Iterations[1].Stages, v1alpha1.StageTrain, 0).WaitSeconds
+	}
+	if got := waited(); got != nil {
+		t.Errorf("it has waited %d s before a pod ran", *got)
+	}
+	w.child(v1alpha1.StageTrain).Outcome.Waited = ptr.To(90 * time.Second)
+	w.step()
+	w.child(v1alpha1.StageTrain).Outcome.Waited = nil // the pod was replaced
+	w.step()
+	if got := ptr.Deref(waited(), -1); got != 90 {
+		t.Errorf("it has waited %d s, want 90", got)
+	}
+	w.fail(v1alpha1.StageTrain, "GPUFault", false)
+	if got := waited(); got != nil {
+		t.Errorf("the next attempt has waited %d s before a pod ran", *got)
 	}
 }
 

@@ -146,9 +146,9 @@ func (w *world) checkSecondPlan(before v1alpha1.AlignmentRunStatus) {
 // unpriced is a status without GPU time.
 func unpriced(s v1alpha1.AlignmentRunStatus) v1alpha1.AlignmentRunStatus {
 	s = *s.DeepCopy()
-	s.GPUSeconds, s.ForecastGPUSeconds = 0, 0
+	s.GPUSeconds, s.WastedGPUSeconds, s.ForecastGPUSeconds = 0, nil, 0
 	for i := range s.Iterations {
-		s.Iterations[i].GPUSeconds = 0
+		s.Iterations[i].GPUSeconds, s.Iterations[i].WastedGPUSeconds = 0, nil
 		for j := range s.Iterations[i].Stages {
 			s.Iterations[i].Stages[j] = withoutUsage(s.Iterations[i].Stages[j])
 		}

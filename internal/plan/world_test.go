@@ -108,7 +108,7 @@ func (w *world) seen(c *Child) Child {
 		}
 		seen.Batch.Name = name
 		if w.used[name] > 0 {
-			seen.Batch.Status.GPUSeconds = w.used[name]
+			seen.Batch.Status.GPUSeconds, seen.Batch.Status.WastedGPUSeconds = w.used[name], wasted(c, w.used[name]).waste(nil)
 			seen.Batch.Status.Stages = []v1alpha1.StageStatus{{
 				Name: v1alpha1.StageTrack, UsageTime: &metav1.Time{Time: w.now},
 				Usage: []v1alpha1.GPUUsage{{Name: name + "-track", GPUSeconds: ptr.To(w.used[name]), GPUs: open}},
@@ -117,12 +117,25 @@ func (w *world) seen(c *Child) Child {
 	case recorded && attempt == c.Place.Attempt:
 		seen.Outcome = jobs.Outcome{State: jobs.Succeeded}
 	case w.used[name] > 0:
-		seen.Outcome.Usage = []jobs.PodUsage{{Pod: name + "-0", GPUs: 1, GPUSeconds: w.used[name], Open: open > 0}}
+		bad := wasted(c, w.used[name])
+		seen.Outcome.Usage = []jobs.PodUsage{{Pod: name + "-0", GPUs: 1, GPUSeconds: w.used[name], Open: open > 0, Failed: bad.failed, Interrupted: bad.interrupted}}
 		for i := 1; i < w.pods; i++ {
 			seen.Outcome.Usage = append(seen.Outcome.Usage, jobs.PodUsage{Pod: fmt.Sprintf("%s-%d-abcde", name, i), GPUs: 1})
 		}
 	}
 	return seen
+}
+
+// wasted is what of a child's GPU time its pods, which end as it does, say they wasted.
+func wasted(c *Child, seconds int64) gpuTime {
+	switch {
+	case c.Outcome.State != jobs.Failed || c.Outcome.Endless:
+		return gpuTime{}
+	case c.Outcome.Disrupted:
+		return gpuTime{interrupted: seconds}
+	default:
+		return gpuTime{failed: seconds}
+	}
 }
 
 // holdsGPU says that a pod of the child holds the one GPU that it has.
