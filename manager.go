@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -100,7 +101,7 @@ func (o managerOptions) run() error {
 	err = controllers.Setup(ctx, mgr, plan.Config{
 		Images:           jobs.Images{Stage: o.stageImage, PullPolicy: corev1.PullPolicy(o.pullPolicy)},
 		ProgressInterval: o.progressInterval, Version: version,
-	}, o.workers)
+	}, o.workers, metrics.Registry)
 	if err != nil {
 		return err
 	}

@@ -53,13 +53,13 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
-		object: &run, status: &run.Status, recorded: recorded, urgent: urgent, ledger: runLedger,
+		object: &run, runtime: run.Spec.RuntimeRef.Name, status: &run.Status, recorded: recorded, urgent: urgent, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },
 	}, plan.Run(base, &run, related))
 }
 
 func runLedger(s *v1alpha1.AlignmentRunStatus) ledger {
-	l := ledger{conditions: &s.Conditions, progress: &s.Progress, stages: map[int32]*[]v1alpha1.StageStatus{}}
+	l := ledger{conditions: &s.Conditions, progress: &s.Progress, stages: map[int32]*[]v1alpha1.StageStatus{}, accepted: s.Runtime != nil}
 	for i := range s.Iterations {
 		l.stages[*s.Iterations[i].Iteration] = &s.Iterations[i].Stages
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/metrics"
 	"github.com/spatialalign/operator/internal/plan"
 )
 
@@ -26,6 +27,8 @@ type Engine struct {
 	Live client.Reader
 	// Events tells people.
 	Events events.EventRecorder
+	// Counters tell Prometheus.
+	Counters *metrics.Counters
 	// Clock of the whole operator.
 	Clock clock.PassiveClock
 	// Config of all plans.

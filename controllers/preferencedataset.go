@@ -44,7 +44,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
-		object: &dataset, status: &dataset.Status, recorded: recorded, urgent: urgent, ledger: datasetLedger,
+		object: &dataset, runtime: dataset.Spec.RuntimeRef.Name, status: &dataset.Status, recorded: recorded, urgent: urgent, ledger: datasetLedger,
 		announce: func(before, after *v1alpha1.PreferenceDatasetStatus) {
 			r.announce(&dataset, datasetLedger(before), datasetLedger(after))
 		},
@@ -71,7 +71,7 @@ func (r *DatasetReconciler) sources(ctx context.Context, d *v1alpha1.PreferenceD
 }
 
 func datasetLedger(s *v1alpha1.PreferenceDatasetStatus) ledger {
-	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}}
+	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}, accepted: s.Runtime != nil}
 }
 
 // SetupWithManager registers the controller.

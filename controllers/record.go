@@ -21,11 +21,15 @@ type ledger struct {
 	// stages by iteration.
 	stages   map[int32]*[]v1alpha1.StageStatus
 	progress **v1alpha1.ProgressStatus
+	// accepted says that the object was accepted, so that the runtime that it names exists.
+	accepted bool
 }
 
 // subject is an object whose status is written: as it is recorded, and as it is planned.
 type subject[Status any] struct {
 	object client.Object
+	// runtime that its spec names.
+	runtime string
 	// status of the object, that the plan went by.
 	status *Status
 	// recorded is what the API server holds: see Engine.recall.
@@ -37,8 +41,8 @@ type subject[Status any] struct {
 	announce func(before, after *Status)
 }
 
-// carryOut executes a plan and records it: status is written once, also after a failed execute; events follow
-// from the difference, and only when the write succeeded.
+// carryOut executes a plan and records it: status is written once, also after a failed execute; events and
+// metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
 	failed, err := e.execute(ctx, next.Create, next.Delete)
 	for _, f := range failed {
@@ -63,6 +67,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 			return ctrl.Result{}, errors.Join(err, client.IgnoreNotFound(updateErr))
 		}
 		s.announce(s.recorded, s.status)
+		e.count(s.object, s.runtime, s.ledger(s.recorded), s.ledger(s.status))
 	} else {
 		remember(e, s.object, s.recorded, s.status, false)
 	}

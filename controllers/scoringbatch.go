@@ -48,7 +48,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
-		object: &batch, status: &batch.Status, recorded: recorded, urgent: urgent, ledger: batchLedger,
+		object: &batch, runtime: batch.Spec.RuntimeRef.Name, status: &batch.Status, recorded: recorded, urgent: urgent, ledger: batchLedger,
 		announce: func(before, after *v1alpha1.ScoringBatchStatus) {
 			r.announce(&batch, batchLedger(before), batchLedger(after))
 		},
@@ -56,7 +56,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 }
 
 func batchLedger(s *v1alpha1.ScoringBatchStatus) ledger {
-	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}, progress: &s.Progress}
+	return ledger{conditions: &s.Conditions, stages: map[int32]*[]v1alpha1.StageStatus{0: &s.Stages}, progress: &s.Progress, accepted: s.Runtime != nil}
 }
 
 // SetupWithManager registers the controller.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/metrics"
 	"github.com/spatialalign/operator/internal/plan"
 )
 
@@ -46,8 +48,8 @@ func CacheOptions(namespaces []string) cache.Options {
 	return o
 }
 
-// Setup registers all controllers with a manager.
-func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers int) error {
+// Setup registers all controllers with a manager, and what they tell of themselves with a registry of metrics.
+func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers int, registry prometheus.Registerer) error {
 	for _, o := range []client.Object{&batchv1.Job{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, o, ownerIndex, byLabel(v1alpha1.LabelOwnerUID)); err != nil {
 			return fmt.Errorf("index %T: %w", o, err)
@@ -64,7 +66,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers in
 	}
 	e := &Engine{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("spatialalign-operator"),
-		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers,
+		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers, Counters: metrics.NewCounters(registry),
+	}
+	if err := registry.Register(gauges{mgr.GetClient(), mgr.Elected(), e.Clock}); err != nil {
+		return fmt.Errorf("register the gauges: %w", err)
 	}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&RunReconciler{e}, &BatchReconciler{e}, &DatasetReconciler{e}} {
 		if err := c.SetupWithManager(mgr); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -60,7 +61,9 @@ type cluster struct {
 	namespace string
 	// requests of all operators that this cluster has had.
 	requests *counter
-	stop     func()
+	// metrics of the operator that runs now.
+	metrics *prometheus.Registry
+	stop    func()
 
 	// hold keeps Jobs from running.
 	hold map[v1alpha1.StageName]bool
@@ -100,6 +103,7 @@ func (c *cluster) operate(progressInterval time.Duration) {
 	kube := rest.CopyConfig(server)
 	kube.Wrap(c.requests.wrap)
 	kube.Wrap(c.refuse)
+	c.metrics = prometheus.NewRegistry()
 	mgr, err := ctrl.NewManager(kube, ctrl.Options{
 		Scheme: controllers.Scheme(), Cache: controllers.CacheOptions([]string{c.namespace}),
 		Metrics: metricsserver.Options{BindAddress: "0"},
@@ -110,7 +114,7 @@ func (c *cluster) operate(progressInterval time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.must(controllers.Setup(ctx, mgr, plan.Config{
 		Images: jobs.Images{Stage: "operator:1", PullPolicy: corev1.PullIfNotPresent}, ProgressInterval: progressInterval,
-	}, 4))
+	}, 4, c.metrics))
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	if !mgr.GetCache().WaitForCacheSync(ctx) {

@@ -26,6 +26,14 @@ func (r *runPlan) forecast(k int32) int64 {
 	return most
 }
 
+// BudgetSeconds is a run's budget in GPU-seconds; 0 where it has none.
+func BudgetSeconds(run *v1alpha1.AlignmentRun) int64 {
+	if run.Spec.Budget == nil {
+		return 0
+	}
+	return gpuSeconds(run.Spec.Budget.GPUHours)
+}
+
 // foresee says what the iteration after the last decision is expected to take, whatever was recorded before.
 func (r *runPlan) foresee() { r.status.ForecastGPUSeconds = r.forecast(r.decided() + 1) }
 

@@ -1,0 +1,110 @@
+package metrics_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/spatialalign/operator/internal/metrics"
+)
+
+// everything is a registry with a value of every metric.
+func everything(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	c := metrics.NewCounters(registry)
+	for _, name := range []string{metrics.GPUSeconds, metrics.WastedGPUSeconds, metrics.Attempts, metrics.Interruptions, metrics.Wait, metrics.Finished} {
+		c.Add("team-a", "wan", []metrics.Increment{{Metric: name, Stage: "Train", Outcome: "Failed", Value: 2}, {Metric: name, Stage: "Train", Outcome: "Failed", Value: 40}})
+	}
+	if err := registry.Register(gauges{}); err != nil {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+// gauges of every kind.
+type gauges struct{}
+
+func (gauges) Describe(to chan<- *prometheus.Desc) { metrics.Describe(to) }
+
+func (gauges) Collect(to chan<- prometheus.Metric) {
+	for _, name := range []string{metrics.InUse, metrics.Waiting, metrics.LongestWait, metrics.Runs} {
+		to <- metrics.Gauge{Metric: name, Labels: []string{"team-a", "wan", "Train"}, Value: 1}.Const()
+	}
+	for _, name := range []string{metrics.Recorded, metrics.NearBudget} {
+		to <- metrics.Gauge{Metric: name, Labels: []string{"team-a", "wan"}, Value: 1}.Const()
+	}
+}
+
+func TestCountersCount(t *testing.T) {
+	want := `
+# HELP spatialalign_gpu_seconds_total GPU time of pods, from scheduling to end, as recorded in status.
+# TYPE spatialalign_gpu_seconds_total counter
+spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Train"} 42
+# HELP spatialalign_stage_wait_seconds Time from the creation of a stage's Job until a pod of it ran.
+# TYPE spatialalign_stage_wait_seconds histogram
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="5"} 1
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="30"} 1
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="120"} 2
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="600"} 2
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="3600"} 2
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="14400"} 2
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="86400"} 2
+spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="+Inf"} 2
+spatialalign_stage_wait_seconds_sum{namespace="team-a",runtime="wan",stage="Train"} 42
+spatialalign_stage_wait_seconds_count{namespace="team-a",runtime="wan",stage="Train"} 2
+`
+	if err := testutil.GatherAndCompare(everything(t), strings.NewReader(want), metrics.GPUSeconds, metrics.Wait); err != nil {
+		t.Error(err)
+	}
+}
+
+// Names, units and help texts are as Prometheus wants them.
+func TestLint(t *testing.T) {
+	problems, err := testutil.GatherAndLint(everything(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// The page has every metric, with its type and its labels, and no other.
+func TestPageHasEveryMetric(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(spatialalign_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		labels := append([]string{"namespace", "runtime"}, regexp.MustCompile("[a-z]+").FindAllString(row[3], -1)...)
+		slices.Sort(labels)
+		documented = append(documented, fmt.Sprint(row[1], " ", row[2], " ", labels))
+	}
+	families, err := everything(t).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, f := range families {
+		var labels []string
+		for _, l := range f.Metric[0].Label {
+			labels = append(labels, l.GetName())
+		}
+		slices.Sort(labels)
+		have = append(have, fmt.Sprint(f.GetName(), " ", strings.ToLower(f.GetType().String()), " ", labels))
+	}
+	slices.Sort(documented)
+	slices.Sort(have)
+	if diff := cmp.Diff(have, documented); diff != "" {
+		t.Errorf("docs/metrics.md (-operator +page):\n%s", diff)
+	}
+}
