@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/addons"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/host"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/image"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
@@ -74,7 +75,13 @@ func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) erro
 			return err
 		}
 	}
-	if err := waitReady(ctx, l); err != nil {
+	if err := waitFor(ctx, l, lacksAPI, lacksRuntime); err != nil {
+		return err
+	}
+	if err := install(ctx, l, addons.DNS); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, l, lacksAnything); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "cluster ready in %.1f s: %s, kubeconfig %s\n", time.Since(start).Seconds(), want.Server(), l.Kubeconfig())
@@ -211,13 +218,19 @@ func running(l layout.Layout) (node.Settings, error) {
 	return node.Load(l)
 }
 
-// loadImage makes an image and imports it. containerd's socket is in the supervisor's mount namespace.
+// runtimeSocket is containerd's, which is in the supervisor's mount namespace, as this process sees it.
+func runtimeSocket(l layout.Layout) (string, error) {
+	pid, err := node.Supervisor(l)
+	return filepath.Join("/proc", strconv.Itoa(pid), "root", node.RuntimeSocket), err
+}
+
+// loadImage makes an image and imports it.
 func loadImage(ctx context.Context, l layout.Layout, spec image.Spec) error {
 	s, err := running(l)
 	if err != nil {
 		return err
 	}
-	pid, err := node.Supervisor(l)
+	socket, err := runtimeSocket(l)
 	if err != nil {
 		return err
 	}
@@ -229,12 +242,10 @@ func loadImage(ctx context.Context, l layout.Layout, spec image.Spec) error {
 	if err := errors.Join(spec.Write(archive), archive.Close()); err != nil {
 		return err
 	}
-	socket := filepath.Join("/proc", strconv.Itoa(pid), "root", node.RuntimeSocket)
 	ctr := exec.CommandContext(ctx, filepath.Join(s.Bin, "ctr"), image.ImportArgs(socket, s.Found.Snapshotter, archive.Name())...)
 	if output, err := ctr.CombinedOutput(); err != nil {
 		return fmt.Errorf("image %s: import: %w\n%s", spec.Name, err, output)
 	}
-	fmt.Println(spec.Name)
 	return nil
 }
 

@@ -127,7 +127,11 @@ func imageCommand(dir *string) *cobra.Command {
 				}
 				spec.Add = append(spec.Add, file)
 			}
-			return loadImage(cmd.Context(), l, spec)
+			if err := loadImage(cmd.Context(), l, spec); err != nil {
+				return err
+			}
+			fmt.Println(spec.Name)
+			return nil
 		},
 	}
 	load.Flags().StringVar(&spec.Name, "name", "", "full image name with tag, such as docker.io/library/spatialalign:dev")

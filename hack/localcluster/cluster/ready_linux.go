@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/addons"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/devices"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/node"
@@ -32,11 +34,14 @@ type obstacle struct {
 	logs []string
 }
 
-// waitReady waits until pods can run: the node is ready with its devices and volumes, and takes pods.
-func waitReady(ctx context.Context, l layout.Layout) error {
+// lack looks for something that the cluster still lacks, and returns nil when it is there.
+type lack func(context.Context, layout.Layout) *obstacle
+
+// waitFor waits until nothing is lacking any more.
+func waitFor(ctx context.Context, l layout.Layout, lacks ...lack) error {
 	deadline := time.Now().Add(readyTimeout)
 	for shown := ""; ; {
-		missing := findObstacle(ctx, l)
+		missing := first(ctx, l, lacks)
 		if missing == nil {
 			return nil
 		}
@@ -65,10 +70,18 @@ func waitReady(ctx context.Context, l layout.Layout) error {
 	}
 }
 
-// findObstacle returns the first thing that the cluster still lacks, or nil.
-func findObstacle(ctx context.Context, l layout.Layout) *obstacle {
+func first(ctx context.Context, l layout.Layout, lacks []lack) *obstacle {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	for _, find := range lacks {
+		if missing := find(ctx, l); missing != nil {
+			return missing
+		}
+	}
+	return nil
+}
+
+func lacksAPI(ctx context.Context, l layout.Layout) *obstacle {
 	api := &obstacle{"the Kubernetes API", []string{"etcd", "kube-apiserver"}}
 	s, err := node.Load(l)
 	if err != nil || s.Found.Started.IsZero() {
@@ -80,6 +93,35 @@ func findObstacle(ctx context.Context, l layout.Layout) *obstacle {
 	}
 	if _, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
 		return api
+	}
+	return nil
+}
+
+func lacksRuntime(ctx context.Context, l layout.Layout) *obstacle {
+	socket, err := runtimeSocket(l)
+	if err == nil {
+		var conn net.Conn
+		if conn, err = (&net.Dialer{}).DialContext(ctx, "unix", socket); err == nil {
+			_ = conn.Close()
+			return nil
+		}
+	}
+	return &obstacle{"containerd", []string{"containerd"}}
+}
+
+// lacksAnything tells whether pods can run as they should: the node is ready with its devices and volumes, takes pods, and
+// they find each other by name.
+func lacksAnything(ctx context.Context, l layout.Layout) *obstacle {
+	if missing := lacksAPI(ctx, l); missing != nil {
+		return missing
+	}
+	s, err := node.Load(l)
+	if err != nil {
+		return &obstacle{err.Error(), nil}
+	}
+	client, err := node.Client(l)
+	if err != nil {
+		return &obstacle{err.Error(), nil}
 	}
 	found, err := client.CoreV1().Nodes().Get(ctx, layout.NodeName, metav1.GetOptions{})
 	if err != nil || !readySince(found, s.Found.Started) || len(found.Spec.Taints) > 0 {
@@ -93,6 +135,9 @@ func findObstacle(ctx context.Context, l layout.Layout) *obstacle {
 	}
 	if _, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); err != nil {
 		return &obstacle{"the default service account", []string{"kube-controller-manager"}}
+	}
+	if err := addons.DNS.Ready(ctx, client); err != nil {
+		return &obstacle{"DNS", []string{"kubelet"}}
 	}
 	return nil
 }
@@ -151,7 +196,7 @@ func status(ctx context.Context, l layout.Layout, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	missing := findObstacle(ctx, l)
+	missing := first(ctx, l, []lack{lacksAnything})
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "api\t%s\nkubeconfig\t%s\nprograms\t%s\nlogs\t%s\nsupervisor\tprocess %d\n",
 		s.Server(), l.Kubeconfig(), s.Bin, l.Path("logs"), pid)

@@ -30,6 +30,7 @@ func EnterCgroup(name string) error {
 			inheritCPUSet(parent, group)
 			parent = group
 		}
+		weighCPU(filepath.Join(root, name))
 		if err := os.WriteFile(filepath.Join(parent, "cgroup.procs"), []byte("0"), 0o644); err != nil {
 			return fmt.Errorf("cgroup: %w", err)
 		}
@@ -43,6 +44,16 @@ func inheritCPUSet(parent, group string) {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		if content, err := os.ReadFile(filepath.Join(parent, file)); err == nil {
 			_ = os.WriteFile(filepath.Join(group, file), content, 0o644)
+		}
+	}
+}
+
+// weighCPU gives a group the weight of many: beside others on a busy machine a cluster would otherwise get what one process of
+// theirs gets, and its API would not answer. Files of version 1 and 2; other hierarchies have neither.
+func weighCPU(group string) {
+	for file, weight := range map[string]string{"cpu.shares": "16384", "cpu.weight": "1600"} {
+		if _, err := os.Stat(filepath.Join(group, file)); err == nil {
+			_ = os.WriteFile(filepath.Join(group, file), []byte(weight), 0o644)
 		}
 	}
 }

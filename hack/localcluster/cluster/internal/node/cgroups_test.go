@@ -9,6 +9,24 @@ import (
 	"testing"
 )
 
+func TestAClusterWeighsAsMuchAsManyProcesses(t *testing.T) {
+	for file, want := range map[string]string{"cpu.shares": "16384", "cpu.weight": "1600", "memory.limit_in_bytes": "1"} {
+		group := t.TempDir()
+		path := filepath.Join(group, file)
+		if err := os.WriteFile(path, []byte("1"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		weighCPU(group)
+		files, err := os.ReadDir(group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content, err := os.ReadFile(path); err != nil || string(content) != want || len(files) != 1 {
+			t.Errorf("%s is %s, %v, beside %d others; want %s", file, content, err, len(files)-1, want)
+		}
+	}
+}
+
 func TestHierarchies(t *testing.T) {
 	const hybrid = `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 25 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

@@ -57,7 +57,7 @@ func components(l layout.Layout, s Settings, importPause step) []component {
 				"--tls-private-key-file=" + key(keys.ServerKey),
 				"--client-ca-file=" + key(keys.AuthorityCert),
 				"--token-auth-file=" + key(keys.Tokens),
-				"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+				"--service-account-issuer=https://kubernetes.default.svc." + ClusterDomain,
 				"--service-account-key-file=" + key(keys.AccountsKey),
 				"--service-account-signing-key-file=" + key(keys.AccountsKey),
 				"--kubelet-client-certificate=" + key(keys.ClientCert),

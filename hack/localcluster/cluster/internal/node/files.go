@@ -42,6 +42,8 @@ func render(name string, l layout.Layout, s Settings) ([]byte, error) {
 		"Cgroup":        l.Cgroup(),
 		"NodeAddress":   s.Address(),
 		"PodCIDR":       podCIDR,
+		"DNSService":    DNSService,
+		"Domain":        ClusterDomain,
 		"PauseImage":    PauseImage,
 		"RuntimeSocket": RuntimeSocket,
 		"Snapshotter":   s.Found.Snapshotter,
@@ -54,7 +56,7 @@ func render(name string, l layout.Layout, s Settings) ([]byte, error) {
 
 // writeFiles writes the keys, the components' configuration and every kubeconfig.
 func writeFiles(l layout.Layout, s Settings) error {
-	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"}
+	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + ClusterDomain, "localhost"}
 	addresses := []net.IP{net.ParseIP(s.Address()), net.ParseIP(apiService), net.IPv4(127, 0, 0, 1)}
 	tokens, err := keys.Ensure(l.Path("keys"), names, addresses, identities)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // moduleFolder holds, below a checkout's root, the Go module that pins every program and the driver itself.
@@ -32,6 +33,7 @@ var programs = []program{
 	{"ctr", "github.com/containerd/containerd/v2/cmd/ctr"},
 	{"etcd", "go.etcd.io/etcd/server/v3"},
 	{"containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"},
+	{"coredns", "./coredns"},
 	{"pause", "./pause"},
 }
 
@@ -64,9 +66,16 @@ func Dir(checkout string) (string, error) {
 func sourceDigest(module string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, programs, buildFlags)
-	ours, err := filepath.Glob(filepath.Join(module, "pause", "*"))
-	if err != nil {
-		return "", fmt.Errorf("sources of the cluster's programs: %w", err)
+	var ours []string
+	for _, p := range programs {
+		if !strings.HasPrefix(p.pkg, "./") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(module, p.pkg, "*"))
+		if err != nil {
+			return "", fmt.Errorf("sources of the cluster's programs: %w", err)
+		}
+		ours = append(ours, files...)
 	}
 	for _, file := range append(ours, filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")) {
 		content, err := os.ReadFile(file)

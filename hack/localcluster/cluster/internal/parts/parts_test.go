@@ -43,11 +43,11 @@ func TestExecutableIsNamedAsGoBuildDoes(t *testing.T) {
 
 func TestAnyChangedInputChangesTheDigest(t *testing.T) {
 	module := t.TempDir()
-	inputs := []string{"go.mod", "go.sum", "pause/main.go"}
-	if err := os.Mkdir(filepath.Join(module, "pause"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	inputs := []string{"go.mod", "go.sum", "pause/main.go", "coredns/main.go"}
 	for _, name := range inputs {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(module, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		write(t, filepath.Join(module, name), name)
 	}
 	seen := map[string]string{digest(t, module): "as it was"}
