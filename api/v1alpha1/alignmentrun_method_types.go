@@ -4,15 +4,18 @@ package v1alpha1
 type PromptsSpec struct {
 	// train prompts are sampled, scored and paired.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(self.generate) || [(has(self.generate.relations) ? self.generate.relations : ['LR', 'LT', 'RL', 'RT', 'TL', 'TR']).map(r, {'LR': 78, 'LT': 74, 'RL': 62, 'RT': 69, 'TL': 78, 'TR': 68}[?r].orValue(0))].all(offers, self.generate.count <= offers.map(n, n > offers.min() ? offers.min() + 1 : n).sum())",fieldPath=".generate.count",message="must be at most what the grammar offers of the relations for train prompts; of all six that is 377"
 	Train PromptSource `json:"train,omitzero"`
 
 	// evaluation prompts are held out of training and measure every adapter with the same seeds.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(self.generate) || [(has(self.generate.relations) ? self.generate.relations : ['LR', 'LT', 'RL', 'RT', 'TL', 'TR']).map(r, {'LR': 20, 'LT': 24, 'RL': 27, 'RT': 31, 'TL': 20, 'TR': 35}[?r].orValue(0))].all(offers, self.generate.count <= offers.map(n, n > offers.min() ? offers.min() + 1 : n).sum())",fieldPath=".generate.count",message="must be at most what the grammar offers of the relations for evaluation prompts; of all six that is 124"
 	Evaluation PromptSource `json:"evaluation,omitzero"`
 
 	// test prompts are evaluated once, on the best adapter, when the run ends well: picking the best of several on one set
 	// makes that set's accuracy look too good.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.generate) || [(has(self.generate.relations) ? self.generate.relations : ['LR', 'LT', 'RL', 'RT', 'TL', 'TR']).map(r, {'LR': 14, 'LT': 11, 'RL': 21, 'RT': 15, 'TL': 16, 'TR': 11}[?r].orValue(0))].all(offers, self.generate.count <= offers.map(n, n > offers.min() ? offers.min() + 1 : n).sum())",fieldPath=".generate.count",message="must be at most what the grammar offers of the relations for test prompts; of all six that is 70"
 	Test *PromptSource `json:"test,omitempty"`
 }
 

@@ -67,6 +67,33 @@ func Generate(g contract.Generate) ([]contract.PromptLine, error) {
 	return lines, nil
 }
 
+// Most is the largest count that relations (all six types if empty) and a split offer.
+func Most(relations []string, split string) (int, error) {
+	types, err := parseTypes(relations)
+	if err != nil {
+		return 0, err
+	}
+	generator := generator{}
+	offers := make([][]contract.PromptLine, len(types))
+	for k, t := range types {
+		offers[k] = generator.offer(t, split)
+	}
+	return most(offers), nil
+}
+
+// most prompts of which no relation has two more than another.
+func most(offers [][]contract.PromptLine) int {
+	least := len(offers[0])
+	for _, offer := range offers {
+		least = min(least, len(offer))
+	}
+	sum := 0
+	for _, offer := range offers {
+		sum += min(len(offer), least+1)
+	}
+	return sum
+}
+
 func parseTypes(relations []string) ([]dsr.Type, error) {
 	if len(relations) == 0 {
 		return dsr.Types(), nil
@@ -87,15 +114,7 @@ func parseTypes(relations []string) ([]dsr.Type, error) {
 
 // balance shares a count out among the relations, as evenly as can be; those that offer more take the rest.
 func balance(offers [][]contract.PromptLine, count int) ([]int, error) {
-	least := len(offers[0])
-	for _, offer := range offers {
-		least = min(least, len(offer))
-	}
-	most := 0
-	for _, offer := range offers {
-		most += min(len(offer), least+1)
-	}
-	if count < 1 || count > most {
+	if most := most(offers); count < 1 || count > most {
 		return nil, fmt.Errorf("count %d is outside 1 to %d, which is what these relations and this split offer", count, most)
 	}
 	shares := make([]int, len(offers))

@@ -1,6 +1,12 @@
 package crd
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spatialalign/operator/internal/prompts"
+)
 
 func TestAlignmentRunCreate(t *testing.T) {
 	create(t, document(t, "config/samples/first-run.yaml", "AlignmentRun"), []creation{
@@ -33,6 +39,41 @@ func TestAlignmentRunPrompts(t *testing.T) {
 		{"test prompts", `spec: {prompts: {test: {artifact: {key: test.jsonl}}}}`, ""},
 		{"test prompts of no source", `spec: {prompts: {test: {}}}`, "exactly one of generate, configMapRef and artifact must be set"},
 	})
+}
+
+// TestGeneratedPrompts: a set has at most as many prompts as the grammar offers of its relations and split. The rules' numbers
+// are those of internal/prompts.
+func TestGeneratedPrompts(t *testing.T) {
+	run := document(t, "config/samples/first-run.yaml", "AlignmentRun")
+	for _, split := range []string{prompts.SplitTrain, prompts.SplitEvaluation, prompts.SplitTest} {
+		path := "spec.prompts." + split + ".generate"
+		all, err := prompts.Most(nil, split)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, relations := range [][]string{nil, {"LR", "LT", "RL", "RT", "TL", "TR"}, {"LR"}, {"LT"}, {"RL"}, {"RT"}, {"TL"}, {"TR"}, {"TL", "RL"}, {"LR", "TR", "RT"}} {
+			t.Run(split+" "+strings.Join(relations, ","), func(t *testing.T) {
+				most, err := prompts.Most(relations, split)
+				if err != nil {
+					t.Fatal(err)
+				}
+				generate := map[string]any{"count": int64(most)}
+				if relations != nil {
+					list := []any{}
+					for _, r := range relations {
+						list = append(list, r)
+					}
+					generate["relations"] = list
+				}
+				check(t, answer(with(t, run, path, generate)), "")
+				generate["count"] = int64(0)
+				check(t, answer(with(t, run, path, generate)), path+".count in body should be greater than or equal to 1")
+				generate["count"] = int64(most) + 1
+				check(t, answer(with(t, run, path, generate)), fmt.Sprintf(
+					"%s.count: Invalid value: must be at most what the grammar offers of the relations for %s prompts; of all six that is %d", path, split, all))
+			})
+		}
+	}
 }
 
 func TestAlignmentRunMethod(t *testing.T) {

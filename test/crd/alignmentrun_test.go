@@ -12,11 +12,8 @@ const fullRun = "test/crd/testdata/full-run.yaml"
 func TestAlignmentRunNumbers(t *testing.T) {
 	full := document(t, fullRun, "AlignmentRun")
 	testBounds(t, full, []bound{
-		{"spec.prompts.train.generate.count", 1, 10_000},
 		{"spec.prompts.train.generate.seed", 0, none},
-		{"spec.prompts.evaluation.generate.count", 1, 10_000},
 		{"spec.prompts.evaluation.generate.seed", 0, none},
-		{"spec.prompts.test.generate.count", 1, 10_000},
 		{"spec.prompts.test.generate.seed", 0, none},
 		{"spec.sampling.samplesPerPrompt", 1, 1000},
 		{"spec.sampling.seed", 0, none},
