@@ -62,9 +62,20 @@ type TrackLine struct {
 	Status     string       `json:"status"`
 	Reason     string       `json:"reason"`
 	Frames     []TrackFrame `json:"frames"`
+	// Counts are what the tracker's detector found, where it tells.
+	Counts *FrameCounts `json:"counts,omitempty"`
 	// Guards are what the tracker measured of the video beside the boxes, by the names of TrackGuards. What it did not measure, or
 	// could not of this video, is left out. INVALID samples may have them too.
 	Guards map[string]float64 `json:"guards,omitempty"`
+}
+
+// FrameCounts say what the frames of a video were to the detector; together they are all of its frames.
+type FrameCounts struct {
+	Valid     int `json:"valid"`     // exactly the subject and the object were found
+	Redundant int `json:"redundant"` // something else was found as well
+	Miss      int `json:"miss"`      // fewer than two things were found
+	// Unseen frames were not looked at, as the reason of an INVALID sample was certain: the other counts are partial then.
+	Unseen int `json:"unseen"`
 }
 
 // TrackGuards are the guard metrics that a tracker with the weights for them may put into its lines; better when higher, within

@@ -54,7 +54,8 @@ func TestRoundTrips(t *testing.T) {
 		contract.TrackLine{SampleID: "s", PromptID: "p", Status: contract.StatusInvalid, Reason: contract.ReasonNoStableRun},
 		contract.TrackLine{
 			SampleID: "s", PromptID: "p", Status: contract.StatusInvalid, Reason: contract.ReasonNoStableRun,
-			Guards: map[string]float64{"clipIQAQuality": 0.5, "identityConsistency": -1},
+			Guards:     map[string]float64{"clipIQAQuality": 0.5, "identityConsistency": -1},
+			FrameCount: 81, Counts: &contract.FrameCounts{Valid: 3, Redundant: 17, Miss: 1, Unseen: 60},
 		},
 	)
 	roundTrip(t, ReadScores,
@@ -90,6 +91,8 @@ func TestBadTracks(t *testing.T) {
 		`{"sampleID":"s","promptID":"p","seed":0,"status":"Tracked","width":1e3}`:            "width: want a whole number from 0 to 65536",
 		`{"sampleID":"s","promptID":"p","seed":0,"status":"Tracked","score":1}`:              `unknown field "score"`,
 		`{"sampleID":"s","promptID":"p","seed":0,"status":"Tracked","frames":[{"index":0}]}`: "frame 0 lies outside the 0 frames",
+		begin + `],"counts":{"valid":1,"redundant":1,"miss":1}}`:                             `field "unseen" is missing`,
+		begin + `],"counts":{"valid":1,"redundant":1,"miss":1,"unseen":1}}`:                  "are not those of 3 frames",
 		begin + `],"guards":{"beauty":1}}`:                                                   `unknown field "beauty"`,
 		begin + `],"guards":{"clipIQAQuality":1.1}}`:                                         "clipIQAQuality: clipIQAQuality is outside -1 to 1",
 		begin + `],"guards":{"clipIQAQuality":null}}`:                                        "clipIQAQuality: want a number",

@@ -12,11 +12,13 @@ const (
 )
 
 var trackShape = jsonl.Shape{
-	Names:    []string{"sampleID", "promptID", "seed", "status", "reason", "width", "height", "frameCount", "frames", "guards"},
+	Names:    []string{"sampleID", "promptID", "seed", "status", "reason", "width", "height", "frameCount", "frames", "counts", "guards"},
 	Required: 4,
 }
 
 var frameShape = jsonl.Shape{Names: []string{"index", "subject", "object"}, Required: 1}
+
+var countsShape = jsonl.Shape{Names: []string{"valid", "redundant", "miss", "unseen"}, Required: 4}
 
 var guardsShape = jsonl.Shape{Names: contract.TrackGuards}
 
@@ -56,9 +58,14 @@ func (d *TrackDecoder) Decode(text []byte, line *contract.TrackLine) error {
 			line.FrameCount = int(s.Uint(maxFrames))
 		case "frames":
 			d.frames(line)
+		case "counts":
+			d.counts(line)
 		case "guards":
 			d.guards(line)
 		}
+	}
+	if c := line.Counts; c != nil && c.Valid+c.Redundant+c.Miss+c.Unseen != line.FrameCount {
+		s.Fail("counts %+v are not those of %d frames", *c, line.FrameCount)
 	}
 	if (line.Status == contract.StatusInvalid) != (line.Reason != "") {
 		s.Fail("status %s and reason %q do not fit: exactly an %s sample has a reason", line.Status, line.Reason, contract.StatusInvalid)
@@ -93,6 +100,16 @@ func (d *TrackDecoder) frames(line *contract.TrackLine) {
 		}
 		line.Frames = append(line.Frames, frame)
 	}
+}
+
+func (d *TrackDecoder) counts(line *contract.TrackLine) {
+	s := &d.scanner
+	c := &contract.FrameCounts{}
+	fields := [...]*int{&c.Valid, &c.Redundant, &c.Miss, &c.Unseen}
+	for o := countsShape.Begin(); s.Next(&o); {
+		*fields[o.Field] = int(s.Uint(maxFrames))
+	}
+	line.Counts = c
 }
 
 // guards reads the values of a line; most have none, and then it has no map.

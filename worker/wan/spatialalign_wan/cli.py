@@ -104,21 +104,26 @@ def _command(arguments: Sequence[str]) -> None:
 def info() -> dict[str, object]:
     """Read off the weights, so that nobody copies a digest by hand."""
     from .models import settings, weights
-    from .stages.track import strictness
+    from .stages.track import guard_folder, strictness
     from .tracking import identities
 
     about: dict[str, object] = {"numericsRevision": settings.NUMERICS_REVISION}
     if os.environ.get("WAN_MODEL_PATH"):
         root = weights.folder(os.environ, "WAN_MODEL_PATH", weights.MODEL_FILES)
         about["model"] = {"name": os.environ.get("WAN_MODEL_NAME", "Wan2.1-T2V-1.3B"), "digest": weights.identify(root).digest}
+    detector = None
     if os.environ.get("WAN_DETECTOR") == "colour-blobs":
         from .tracking.blobs import ColourBlobs
 
-        about["detector"] = to_json(ColourBlobs().identity)
+        detector = ColourBlobs().identity
     elif os.environ.get("WAN_DETECTOR_PATH"):
         root = weights.folder(os.environ, "WAN_DETECTOR_PATH", weights.DETECTOR_FILES)
         strict = strictness(os.environ.get("WAN_LABELS", ""))
-        about["detector"] = to_json(identities.grounded(weights.identify(root).digest, strict))
+        detector = identities.grounded(weights.identify(root).digest, strict)
+    if detector is not None:
+        if (guards := guard_folder(os.environ)) is not None:
+            detector = identities.with_guards(detector, weights.identify(guards).digest)
+        about["detector"] = to_json(detector)
     if len(about) == 1:
         raise StageError(ExitCode.BAD_SPEC, "neither WAN_MODEL_PATH nor WAN_DETECTOR_PATH is set: there are no weights to look at")
     return about

@@ -76,12 +76,12 @@ def test_detection_stops_when_the_reason_is_certain() -> None:
         return iter([PLANTED["r"]] * (last - first))
 
     v = judge(81, 8, detect)
-    assert (v.reason, v.partial, v.redundant, looked[-1]) == (TOO_MANY_REDUNDANT, True, 17, 24)
+    assert (v.reason, v.unseen, v.redundant, looked[-1]) == (TOO_MANY_REDUNDANT, 64, 17, 24)
 
 
 def test_misses_alone_stop_it_only_when_no_redundant_frames_can_become_too_many() -> None:
     v = judge(81, 1, lambda first, last: [PLANTED["m"]] * (last - first))
-    assert (v.reason, v.partial, v.miss) == (TOO_FEW_VALID, True, 65)  # 16 frames are left
+    assert (v.reason, v.unseen, v.miss) == (TOO_FEW_VALID, 16, 65)  # 16 frames are left
 
 
 class Planted:
@@ -105,11 +105,11 @@ class Planted:
 def test_a_tracked_line_has_its_frames_in_order() -> None:
     planted = Planted("mm" + "v" * 28)
     done = track(planted, np.zeros((30, 8, 16, 3), np.uint8), "cat", "box")
-    assert [frame.index for frame in done.line.frames] == list(range(30))
-    assert (done.line.status, done.line.width, done.line.height, planted.anchors[0].frame) == ("Tracked", 16, 8, 2)
+    assert [frame.index for frame in done.frames] == list(range(30))
+    assert (done.status, done.width, done.height, planted.anchors[0].frame) == ("Tracked", 16, 8, 2)
 
 
 def test_an_invalid_sample_is_not_followed() -> None:
     planted = Planted("m" * 30)
     done = track(planted, np.zeros((30, 8, 8, 3), np.uint8), "cat", "box")
-    assert (done.line.status, done.line.reason, done.line.frames, planted.anchors) == ("Invalid", TOO_FEW_VALID, [], [])
+    assert (done.status, done.reason, done.frames, planted.anchors) == ("Invalid", TOO_FEW_VALID, [], [])

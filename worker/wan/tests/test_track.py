@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,13 @@ def pictures(count: int = 24, height: int = 48, width: int = 64) -> video.Frames
 
 @pytest.fixture(scope="module")
 def text() -> labels.Text:
-    return labels.text_of(tiny.bert_tokenizer(), "Cat", "fire hydrants")
+    return labels.text_of(tiny.bert_tokenizer(), "cat", "fire hydrants")
 
 
 def probabilities(text: labels.Text, **tokens: float) -> torch.Tensor:
     out = torch.zeros(256)
     where = {"cat": text.subject_tokens[0], "fire": text.object_tokens[0], "hydrant": text.object_tokens[1], "s": text.object_tokens[2]}
+    where |= {"dot": text.subject_tokens[0] + 1, "cls": 0, "sep": len(text.ids) - 1}
     for name, value in tokens.items():
         out[where[name]] = value
     return out
@@ -55,6 +58,9 @@ def test_tokens_belong_to_words(text: labels.Text) -> None:
     ("tokens", "span", "strict"),
     [
         ({"cat": 0.5}, Role.SUBJECT, Role.SUBJECT),
+        ({"cat": 0.5, "cls": 0.9}, Role.SUBJECT, Role.SUBJECT),
+        ({"cat": 0.5, "dot": 0.4}, Role.SUBJECT, None),  # "cat."
+        ({"cat": 0.5, "sep": 0.4}, Role.SUBJECT, None),  # "cat [SEP]"
         ({"fire": 0.5, "hydrant": 0.6, "s": 0.4}, Role.OBJECT, Role.OBJECT),
         ({"hydrant": 0.6}, Role.OBJECT, None),  # a part of the phrase names it, but is not the phrase
         ({"cat": 0.5, "hydrant": 0.31}, None, None),  # both
@@ -68,6 +74,12 @@ def test_labels(text: labels.Text, tokens: dict[str, float], span: Role | None, 
     assert labels.by_span(probabilities(text, **tokens), text) is span
     if tokens != {"cat": 0.3}:
         assert labels.by_phrase(probabilities(text, **tokens), text, tiny.bert_tokenizer()) is strict
+
+
+def test_upper_case_is_a_word_but_never_a_phrase() -> None:
+    upper = labels.text_of(tiny.bert_tokenizer(), "Cat", "fire hydrants")
+    assert labels.by_span(probabilities(upper, cat=0.5), upper) is Role.SUBJECT
+    assert labels.by_phrase(probabilities(upper, cat=0.5), upper, tiny.bert_tokenizer()) is None
 
 
 def test_queries_below_the_threshold_find_nothing() -> None:
@@ -222,36 +234,89 @@ def test_detections_carry_their_role() -> None:
     assert one == [Detection(Role.SUBJECT, (2.0, 10.0, 7.0, 16.0)), Detection(Role.OBJECT, (28.0, 30.0, 37.0, 36.0))]
 
 
-def test_guard_metrics_stand_beside_the_tracks(world: World, guard_weights: Path) -> None:
-    world.store.write("in/v.mp4", video.encode(pictures(), "a test"))
-    lines = [{"sampleID": "v", "promptID": "p1", "seed": 1, "video": {"key": "in/v.mp4"}}]
-    settings = {"WAN_DETECTOR": "colour-blobs", "WAN_GUARD_PATH": str(guard_weights)}
-    first = world.done(world.spec("track", "out/guard", blob_block(world, lines)), **settings)
-    line = json.loads(world.file(first, "guard/part-0.jsonl"))
-    assert 0 < line["clipIqaQuality"] < 1
-    assert 0 < line["clipIqaNatural"] < 1
-    assert -1 <= line["identityConsistency"] <= 1
-    assert set(first["metrics"]) == {"guard/clip-iqa-quality", "guard/clip-iqa-natural", "guard/identity-consistency"}
-    # Kept tracks have their guard metrics measured too.
-    again = world.done(world.spec("track", "out/guard-2", blob_block(world, lines)), **settings)
-    assert again["metrics"] == first["metrics"]
-    assert again["counts"]["reused"] == 1
+def guarded_world(world: World, guard_weights: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """A good video and a grey one; the settings of a tracker that measures guard metrics, and the block of its spec."""
+    from spatialalign_wan.models import weights
+    from spatialalign_wan.tracking import identities
 
-
-def test_guard_metrics_are_those_of_invalid_videos_too(world: World, guard_weights: Path) -> None:
-    grey = np.full((24, 48, 64, 3), 40, np.uint8)
     lines = []
-    for name, frames in (("good", pictures()), ("grey", grey)):
+    for name, frames in (("good", pictures()), ("grey", np.full((24, 48, 64, 3), 40, np.uint8))):
         world.store.write(f"in/{name}.mp4", video.encode(frames, "a test"))
         lines.append({"sampleID": name, "promptID": "p1", "seed": 1, "video": {"key": f"in/{name}.mp4"}})
-    settings = {"WAN_DETECTOR": "colour-blobs", "WAN_GUARD_PATH": str(guard_weights)}
-    m = world.done(world.spec("track", "out/guard-all", blob_block(world, lines)), **settings)
+    who = identities.with_guards(ColourBlobs().identity, weights.identify(guard_weights).digest)
+    return {"WAN_DETECTOR": "colour-blobs", "WAN_GUARD_PATH": str(guard_weights)}, blob_block(world, lines, detector=vars(who))
+
+
+def track_lines(world: World, m: dict[str, Any]) -> dict[str, Any]:
+    return {line["sampleID"]: line for line in map(json.loads, world.file(m, "tracks/part-0.jsonl").splitlines())}
+
+
+def test_guard_metrics_stand_in_the_track_lines_of_every_video(world: World, guard_weights: Path) -> None:
+    settings, block = guarded_world(world, guard_weights)
+    m = world.done(world.spec("track", "out/guard", block), **settings)
     assert m["counts"] == {"total": 2, "tracked": 1, "invalid": 1, "reused": 0}
-    found = {line["sampleID"]: line for line in map(json.loads, world.file(m, "guard/part-0.jsonl").splitlines())}
-    assert set(found) == {"good", "grey"}
-    assert "identityConsistency" not in found["grey"]
-    mean = (found["good"]["clipIqaQuality"] + found["grey"]["clipIqaQuality"]) / 2
-    assert float(m["metrics"]["guard/clip-iqa-quality"]) == pytest.approx(mean, rel=1e-4)
+    found = track_lines(world, m)
+    assert set(found["good"]["guards"]) == set(records.GUARDS)
+    assert all(-1 <= value <= 1 for value in found["good"]["guards"].values())
+    assert set(found["grey"]["guards"]) == {"clipIQAQuality", "clipIQANatural"}  # without a subject there is no identity
+    for line in found.values():
+        assert 0 < line["guards"]["clipIQAQuality"] < 1
+
+
+def test_guard_metrics_are_kept_with_the_tracks(world: World, guard_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an interrupted shard, and whoever tracks the same videos later, measures none again."""
+    settings, block = guarded_world(world, guard_weights)
+    measured: list[int] = []
+    measure = Guard.measure
+
+    def counted(self: Guard, frames: video.Frames, tracks: Any) -> dict[str, float]:
+        measured.append(1)
+        if len(measured) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(self, frames, tracks)
+
+    monkeypatch.setattr(Guard, "measure", counted)
+    assert world.run(world.spec("track", "out/stopped", block), **settings).code == 75
+    m = world.done(world.spec("track", "out/stopped", block), attempt=1, **settings)
+    assert (len(measured), m["counts"]["reused"]) == (2, 1)
+    again = world.done(world.spec("track", "out/again", block), **settings)
+    assert (len(measured), again["counts"]["reused"]) == (2, 2)
+    assert track_lines(world, again) == track_lines(world, m)
+
+
+def test_tracks_without_guard_metrics_get_them(world: World, guard_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spatialalign_wan.contract import keys, samples, spec
+
+    settings, block = guarded_world(world, guard_weights)
+    first = track_lines(world, world.done(world.spec("track", "out/first", block), **settings))["good"]
+    who = spec.Detector(**block["detector"])
+    digest = keys.digest((world.folder / "in/good.mp4").read_bytes())
+    key = keys.track_key(digest, (who.name, who.digest, who.revision), "rabbit", "stone")
+    line = samples.read_kept_tracks(world.store, key)
+    line.guards = None
+    samples.keep_tracks(world.store, key, line, replace=True)
+    monkeypatch.setattr(ColourBlobs, "detect", lambda *_: pytest.fail("its boxes are there"))
+    again = track_lines(world, world.done(world.spec("track", "out/second", block), **settings))["good"]
+    assert again == first
+
+
+def test_other_guard_weights_are_another_tracker(world: World, guard_weights: Path) -> None:
+    settings, block = guarded_world(world, guard_weights)
+    end = world.run(world.spec("track", "out/plain", block | {"detector": vars(ColourBlobs().identity)}), **settings)
+    assert (end.code, "+guards-" in end.message) == (66, True)
+
+
+def test_track_lines_tell_what_the_frames_were(world: World) -> None:
+    """Once the reason is certain the other frames are not looked at: the counts then say how many."""
+    for name, frames in (("good", pictures()), ("grey", np.full((81, 48, 64, 3), 40, np.uint8))):
+        world.store.write(f"in/{name}.mp4", video.encode(frames, "a test"))
+    lines = [{"sampleID": n, "promptID": "p1", "seed": 1, "video": {"key": f"in/{n}.mp4"}} for n in ("good", "grey")]
+    m = world.done(world.spec("track", "out/counts", blob_block(world, lines)), WAN_DETECTOR="colour-blobs")
+    found = track_lines(world, m)
+    assert found["good"]["counts"] == {"valid": 24, "redundant": 0, "miss": 0, "unseen": 0}
+    assert found["grey"]["counts"] == {"valid": 0, "redundant": 0, "miss": 65, "unseen": 16}
+    again = world.done(world.spec("track", "out/counts-2", blob_block(world, lines)), WAN_DETECTOR="colour-blobs")
+    assert track_lines(world, again) == found
 
 
 def test_identity_consistency_by_hand() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .spec import Artifact
-from .strict import build, decode, dump
+from .strict import build, decode, dump, to_json
 
 MAX_LINE = 4 << 20
 
@@ -63,6 +63,20 @@ class TrackFrame:
     object: Box | None = None
 
 
+GUARDS = ("clipIQAQuality", "clipIQANatural", "identityConsistency")
+"""Guard metrics of a video, from -1 to 1, better when higher."""
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """What a video's frames were to the detector. Those unseen were not looked at: the other counts are partial then."""
+
+    valid: int
+    redundant: int
+    miss: int
+    unseen: int
+
+
 @dataclass
 class TrackLine:
     sample_id: str = ""
@@ -74,6 +88,9 @@ class TrackLine:
     status: str = TRACKED
     reason: str = ""
     frames: list[TrackFrame] = field(default_factory=list)
+    counts: FrameCounts | None = None
+    guards: dict[str, float] | None = None
+    """None where nobody measured them; a metric that this video cannot have is left out."""
 
     def check(self) -> None:
         if self.status not in (TRACKED, INVALID) or self.reason not in REASONS or (self.status == INVALID) != (self.reason != ""):
@@ -83,6 +100,11 @@ class TrackLine:
             if not 0 <= frame.index < self.frame_count or frame.index in seen:
                 raise ValueError(f"frame {frame.index} lies outside the {self.frame_count} frames, or is given twice")
             seen.add(frame.index)
+        if (c := self.counts) is not None and c.valid + c.redundant + c.miss + c.unseen != self.frame_count:
+            raise ValueError(f"{c} are not those of {self.frame_count} frames")
+        for name, value in (self.guards or {}).items():
+            if name not in GUARDS or not -1 <= value <= 1:
+                raise ValueError(f"guards: {name} {value} is not one of {', '.join(GUARDS)} from -1 to 1")
 
 
 def lines(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
@@ -155,8 +177,12 @@ def track_json(line: TrackLine) -> bytes:
         if frame.object is not None:
             out["object"] = box(frame.object)
         frames.append(out)
-    record = {
+    record: dict[str, object] = {
         "sampleID": line.sample_id, "promptID": line.prompt_id, "seed": line.seed, "width": line.width, "height": line.height,
         "frameCount": line.frame_count, "status": line.status, "reason": line.reason, "frames": frames,
     }  # fmt: skip
+    if line.counts is not None:
+        record["counts"] = to_json(line.counts)
+    if line.guards is not None:
+        record["guards"] = line.guards
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -62,7 +62,8 @@ def decode(data: bytes, name: str, limit: int) -> Frames:
             if not container.streams.video:
                 raise bad_input(f"{name} holds no video")
             for picture in container.decode(video=0):
-                pictures.append(colours.reformat(picture, format="rgb24", interpolation=EXACT, threads=1).to_ndarray())
+                rgb = colours.reformat(picture, format="rgb24", interpolation=EXACT, threads=1)
+                pictures.append(np.asarray(rgb.to_ndarray(), np.uint8))
                 if len(pictures) == limit:
                     break
     except (av.FFmpegError, ValueError) as e:

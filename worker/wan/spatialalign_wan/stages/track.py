@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import records, samples
@@ -13,26 +14,52 @@ from ..contract.records import INVALID, NO_VIDEO, TRACKED, TrackLine
 from ..contract.spec import Artifact
 from ..contract.spec import Detector as Identity
 from ..contract.store import StoreError
+from ..contract.strict import to_json
 from ..contract.task import Item, Task
 from ..models import weights
 
 if TYPE_CHECKING:
     from ..models.video import Frames
     from ..tracking.detector import Detector
-    from ..tracking.guard import Guard, GuardLine
+    from ..tracking.guard import Guard
 
 MAX_VIDEO = 256 << 20
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The detector of this image: who it is, known without loading it, and how to load it."""
+    """The detector of this image: who it is, known without loading it, and how to load it and the guard metrics' models."""
 
     identity: Identity
     load: Callable[[], Detector]
+    load_guard: Callable[[], Guard] | None = None
 
 
 def choose(task: Task) -> Choice:
+    choice, guards = _detector(task), guard_folder(task.environ)
+    if guards is None:
+        return choice
+
+    def load() -> Guard:
+        from ..models.loading import device
+        from ..tracking.guard import Guard
+
+        return Guard(guards, device())
+
+    from ..tracking import identities
+
+    return Choice(identities.with_guards(choice.identity, weights.identify(guards).digest), choice.load, load)
+
+
+def guard_folder(environ: Mapping[str, str]) -> Path | None:
+    if not environ.get("WAN_GUARD_PATH"):
+        return None
+    from ..tracking.guard_files import PATTERNS
+
+    return weights.folder(environ, "WAN_GUARD_PATH", PATTERNS)
+
+
+def _detector(task: Task) -> Choice:
     name = task.environ.get("WAN_DETECTOR") or "grounding-dino"
     if name == "colour-blobs":
         from ..tracking.blobs import ColourBlobs
@@ -77,7 +104,6 @@ def track(task: Task) -> None:
     task.write(track_part(task.shard), b"".join(records.track_json(line) + b"\n" for line in lines))
     tracked = sum(line.status == TRACKED for line in lines)
     task.count(total=len(items), tracked=tracked, invalid=len(items) - tracked, reused=worker.reused)
-    worker.write_guard()
 
 
 class _Worker:
@@ -86,8 +112,7 @@ class _Worker:
         assert task.spec.track is not None
         self._spec = task.spec.track
         self._detector: Detector | None = None
-        self._guard = _load_guard(task)
-        self._guard_lines: list[GuardLine] = []
+        self._guard: Guard | None = None
         self.reused = 0
 
     def line(self, item: Item) -> TrackLine:
@@ -123,57 +148,37 @@ class _Worker:
             where = Artifact(where.key, digest(data))
         own = self._spec.detector
         key = track_key(where.digest, (own.name, own.digest, own.revision), item.prompt.subject, item.prompt.object)
-        kept, damaged = None, False
+        kept, replace = None, False
         try:
             kept = samples.read_kept_tracks(task.store, key)
         except StoreError as e:
             if not (e.missing or e.corrupt):
                 raise
-            damaged = e.corrupt
-            if damaged:
+            replace = e.corrupt
+            if replace:
                 task.log.warning("kept tracks are damaged and made again: %s", e)
-        if kept is not None and self._guard is None:
-            return kept, True
+        if kept is not None:
+            if kept.guards is not None or self._choice.load_guard is None:
+                return kept, True
+            replace = True  # of a tracker without the weights for guard metrics: its boxes are as good
         from ..models.video import decode
         from ..tracking.rules import MAX_FRAMES
 
         frames = decode(data if data is not None else task.store.read(where, MAX_VIDEO), where.key, MAX_FRAMES)
-        line = kept if kept is not None else self._find(item, frames)
-        if kept is None:
-            samples.keep_tracks(task.store, key, line, replace=damaged)
-        if self._guard is not None:  # of invalid videos too: an adapter must not look better by spoiling some
-            self._guard_lines.append(self._guard.measure(item.line.sample_id, frames, line.frames))
-        return line, kept is not None
+        line = kept or self._find(item, frames)
+        if self._choice.load_guard is not None:  # of invalid videos too: an adapter must not look better by spoiling some
+            self._guard = self._guard or self._choice.load_guard()
+            line.guards = self._guard.measure(frames, line.frames)
+        samples.keep_tracks(task.store, key, line, replace)
+        return line, False
 
     def _find(self, item: Item, frames: Frames) -> TrackLine:
         from ..tracking.detector import track as track_video
 
         if self._detector is None:
             self._detector = self._choice.load()
-        done = track_video(self._detector, frames, item.prompt.subject, item.prompt.object)
-        v = done.verdict
+        line = track_video(self._detector, frames, item.prompt.subject, item.prompt.object)
         self._task.log.info(
-            "sample %s: %s %s", item.line.sample_id, done.line.status, done.line.reason,
-            extra={"fields": {"valid": v.valid, "redundant": v.redundant, "miss": v.miss, "partial": v.partial}},
+            "sample %s: %s %s", item.line.sample_id, line.status, line.reason, extra={"fields": {"counts": to_json(line.counts)}}
         )  # fmt: skip
-        return done.line
-
-    def write_guard(self) -> None:
-        """The guard metrics of the shard: a line for every video, and the means."""
-        if self._guard is None or not self._guard_lines:
-            return
-        self._task.write(f"guard/part-{self._task.shard}.jsonl", records.to_lines(self._guard_lines))
-        for name in ("clip_iqa_quality", "clip_iqa_natural", "identity_consistency"):
-            values = [value for line in self._guard_lines if (value := getattr(line, name)) is not None]
-            if values:
-                self._task.metric("guard/" + name.replace("_", "-"), sum(values) / len(values))
-
-
-def _load_guard(task: Task) -> Guard | None:
-    if not task.environ.get("WAN_GUARD_PATH"):
-        return None
-    from ..models.loading import device
-    from ..tracking.guard import Guard
-    from ..tracking.guard_files import PATTERNS
-
-    return Guard(weights.folder(task.environ, "WAN_GUARD_PATH", PATTERNS), device())
+        return line

@@ -7,7 +7,6 @@ subject's crops look alike through the video.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,9 @@ from ..contract.exits import mismatch
 from ..contract.records import TrackFrame
 from ..models.video import Frames
 
-_SENTENCES = {"quality": ("Good photo.", "Bad photo."), "natural": ("Natural photo.", "Synthetic photo.")}
+_SENTENCES = {"clipIQAQuality": ("Good photo.", "Bad photo."), "clipIQANatural": ("Natural photo.", "Synthetic photo.")}
 _CROP = 518
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class GuardLine:
-    """A line of guard.jsonl. A metric that a sample has no value of is left out."""
-
-    sample_id: str
-    clip_iqa_quality: float
-    clip_iqa_natural: float
-    identity_consistency: float | None = None
 
 
 class Guard:
@@ -44,9 +33,13 @@ class Guard:
         except (OSError, ValueError, RuntimeError) as e:
             raise mismatch(f"{folder}: the guard metrics' weights cannot be loaded: {e}") from e
 
-    def measure(self, sample_id: str, frames: Frames, tracks: Sequence[TrackFrame]) -> GuardLine:
-        iqa = self.clip_iqa(frames)
-        return GuardLine(sample_id, iqa["quality"], iqa["natural"], self.identity(frames, tracks))
+    def measure(self, frames: Frames, tracks: Sequence[TrackFrame]) -> dict[str, float]:
+        """What goes into the track line. A metric that the video cannot have is left out."""
+        found = self.clip_iqa(frames)
+        if (identity := self.identity(frames, tracks)) is not None:
+            found["identityConsistency"] = identity
+        # Rounding errors must not leave the metric's range.
+        return {name: round(min(1.0, max(-1.0, value)), 6) for name, value in found.items()}
 
     @torch.inference_mode()
     def clip_iqa(self, frames: Frames) -> dict[str, float]:

@@ -20,6 +20,7 @@ class Text:
     text: str
     subject: str
     object: str
+    """Both words as the prompt has them."""
     subject_tokens: tuple[int, ...]
     object_tokens: tuple[int, ...]
     ids: tuple[int, ...]
@@ -27,6 +28,7 @@ class Text:
 
 def text_of(tokenizer: Any, subject: str, obj: str) -> Text:
     """`<subject>. <object>.`; a token belongs to a word when it lies inside it."""
+    given = subject, obj
     subject, obj = subject.strip().lower(), obj.strip().lower()
     text = f"{subject}. {obj}."
     encoded = tokenizer(text, return_offsets_mapping=True)
@@ -39,7 +41,7 @@ def text_of(tokenizer: Any, subject: str, obj: str) -> Text:
     tokens = {role: inside(role) for role in Role}
     if not all(tokens.values()):
         raise ValueError(f"the detector's tokenizer finds no token of {subject!r} or of {obj!r} in {text!r}")
-    return Text(text, subject, obj, tokens[Role.SUBJECT], tokens[Role.OBJECT], tuple(encoded["input_ids"]))
+    return Text(text, *given, tokens[Role.SUBJECT], tokens[Role.OBJECT], tuple(encoded["input_ids"]))
 
 
 def by_span(probabilities: torch.Tensor, text: Text) -> Role | None:
@@ -51,8 +53,9 @@ def by_span(probabilities: torch.Tensor, text: Text) -> Role | None:
 
 
 def by_phrase(probabilities: torch.Tensor, text: Text, tokenizer: Any) -> Role | None:
-    """As published: the decoded tokens above the threshold must be exactly one of the words."""
-    length = len(text.ids)
-    chosen = [text.ids[i] for i in range(1, length - 1) if float(probabilities[i]) > TEXT_THRESHOLD]
+    """As published: the decoded tokens above the threshold, all but the first and the 256th, must be exactly one of the words
+    as the prompt has it. So upper case never matches, as the tokenizer knows none, nor does what the last token,
+    [SEP], is a part of."""
+    chosen = [text.ids[i] for i in range(1, min(len(text.ids), 255)) if float(probabilities[i]) > TEXT_THRESHOLD]
     phrase = tokenizer.decode(chosen)
     return {text.subject: Role.SUBJECT, text.object: Role.OBJECT}.get(phrase)

@@ -59,8 +59,8 @@ class Verdict:
     valid: int
     redundant: int
     miss: int
-    partial: bool
-    """Detection stopped as soon as the reason was certain: the counts are those until then."""
+    unseen: int
+    """Frames not looked at: detection stopped as soon as the reason was certain, and the other counts are those until then."""
 
 
 class Rules:
@@ -103,9 +103,8 @@ class Rules:
             reason = TOO_FEW_VALID
         elif self._anchor is None:
             reason = NO_STABLE_RUN
-        return Verdict(
-            reason, None if reason else self._anchor, valid, redundant, self._seen.count(FrameClass.MISS), len(self._seen) < self._frames
-        )
+        miss, unseen = self._seen.count(FrameClass.MISS), self._frames - len(self._seen)
+        return Verdict(reason, None if reason else self._anchor, valid, redundant, miss, unseen)
 
 
 def judge(frames: int, batch: int, detect: Callable[[int, int], Iterable[Sequence[Detection]]]) -> Verdict:
