@@ -296,7 +296,7 @@ type LineageRecord struct {
 	Runtime json.RawMessage `json:"runtime"`
 	// Images that ran, by stage, with their digests as the nodes resolved them.
 	Images map[string]string `json:"images,omitempty"`
-	// Sampling, Training and the seeds, resolved. Training is nil when another run trained, and nobody knows how any more.
+	// Sampling, Training and the seeds, resolved. Training is nil when nothing was trained, or another run trained and nobody knows how any more.
 	Sampling       Sampling  `json:"sampling"`
 	Training       *Training `json:"training,omitempty"`
 	TrainingSeeds  SeedRule  `json:"trainingSeeds"`

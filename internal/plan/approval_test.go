@@ -57,7 +57,7 @@ func TestApproval(t *testing.T) {
 		{name: "approval-of-pairs-denied", script: rising, edit: approval(v1alpha1.GatePair), play: func(w *world) {
 			w.asked()
 			w.answer("no", v1alpha1.DecisionDeny)
-			w.step()
+			w.settle()
 		}},
 		{name: "approval-of-an-adapter-denied", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			approval(v1alpha1.GateEvaluate)(s)

@@ -167,6 +167,10 @@ func TestApprovalWhileTheBudgetIsSpent(t *testing.T) {
 		w.run.Spec.Budget.GPUHours = "1"
 		w.answer("late", decision)
 		w.steps(2)
+		if decision == v1alpha1.DecisionDeny {
+			w.succeed(w.child(v1alpha1.StageLineage))
+			w.step()
+		}
 		s := w.run.Status
 		if s.PendingApproval != nil || meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAwaitingApproval) {
 			t.Errorf("%s: the run still asks", decision)

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -36,6 +37,29 @@ func (r *runPlan) lineages() (recorded bool) {
 	return true
 }
 
+// lastLineage records what the iteration was made of that the run ends in the middle of, as far as it came. An end does not wait
+// for a record that cannot be written.
+func (r *runPlan) lastLineage(end *ending) (recorded bool) {
+	k := r.undecided
+	if k == 0 || r.record(k).Lineage != nil {
+		return true
+	}
+	failed := r.stages.failed
+	_, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageLineage}, func(p jobs.Place) Object {
+		return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{
+			Record: r.lineage(k, &v1alpha1.Decision{Accepted: ptr.To(false), Message: "The run ended with " + end.reason + ": " + end.message}),
+		}})
+	})
+	r.stages.failed = failed
+	if child == nil {
+		return r.stage(k, v1alpha1.StageLineage, 0).State == v1alpha1.StageFailed
+	}
+	it := r.record(k)
+	it.Lineage = reference(child.Outcome.Outputs["lineage"])
+	trimStages(it)
+	return true
+}
+
 // lineageLags says that the next iteration has to wait for lineages: until they are there status keeps what they tell, and it
 // has room for a few more iterations only.
 func (r *runPlan) lineageLags() bool {
@@ -51,11 +75,11 @@ func (r *runPlan) lineageLags() bool {
 const maxMissingLineages = 4
 
 func (r *runPlan) recordLineage(p jobs.Place) Object {
-	return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: r.lineage(p.Iteration)}})
+	return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: r.lineage(p.Iteration, r.record(p.Iteration).Decision)}})
 }
 
-// lineage is what suffices to make iteration k again.
-func (r *runPlan) lineage(k int32) contract.LineageRecord {
+// lineage is what suffices to make iteration k again, as far as it came before what was decided.
+func (r *runPlan) lineage(k int32, decision *v1alpha1.Decision) contract.LineageRecord {
 	it := r.record(k)
 	record := contract.LineageRecord{
 		ContractVersion: contract.Version, Namespace: r.run.Namespace, Run: r.run.Name, UID: string(r.run.UID), Iteration: int(k),
@@ -63,7 +87,10 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 		Sampling: r.sampling(r.policy(k)), Training: &r.resolved.training,
 		TrainingSeeds: contract.SeedRule{Seed: r.resolved.seed, Iteration: int(k)}, EvaluationSeed: r.resolved.evaluationSeed,
 		Rounds: 1 + len(it.Resampled), Artifacts: map[string]contract.Artifact{}, Results: results(it, r.resolved.headline),
-		Accepted: *it.Decision.Accepted, Reason: it.Decision.Message,
+		Accepted: *decision.Accepted, Reason: decision.Message,
+	}
+	if it.Adapter == nil {
+		record.Training = nil
 	}
 	r.takenOver(&record)
 	add := func(role string, a *v1alpha1.ArtifactReference) {
@@ -85,14 +112,18 @@ func (r *runPlan) lineage(k int32) contract.LineageRecord {
 	}
 	add("pairs", it.Pairs.Artifact)
 	add("adapter", it.Adapter)
-	add("evaluation", it.Evaluation.Scores)
-	add("verdict", it.Comparison.Verdict)
-	if compared := r.record(*it.Comparison.Iteration); compared != nil && compared.Evaluation != nil {
-		add("best", compared.Evaluation.Scores)
+	if it.Adapter != nil {
+		for role, a := range map[string]*contract.Artifact{"startAdapter": r.start(k), "referenceAdapter": r.referenceAdapter(k)} {
+			if a != nil && a.Digest != "" {
+				record.Artifacts[role] = *a
+			}
+		}
 	}
-	for role, a := range map[string]*contract.Artifact{"startAdapter": r.start(k), "referenceAdapter": r.referenceAdapter(k)} {
-		if a != nil && a.Digest != "" {
-			record.Artifacts[role] = *a
+	if it.Comparison != nil {
+		add("evaluation", it.Evaluation.Scores)
+		add("verdict", it.Comparison.Verdict)
+		if compared := r.record(*it.Comparison.Iteration); compared != nil && compared.Evaluation != nil {
+			add("best", compared.Evaluation.Scores)
 		}
 	}
 	if before := r.record(k - 1); before != nil && before.Lineage != nil {
@@ -147,11 +178,16 @@ func sameWork(a, b *v1alpha1.IterationStatus, stage v1alpha1.RerunStage) bool {
 // results by name, as status has them.
 func results(it *v1alpha1.IterationStatus, headline v1alpha1.Fraction) map[string]string {
 	values := map[string]string{
+		"pairs": fmt.Sprint(*it.Pairs.Pairs), "usablePrompts": fmt.Sprint(*it.Pairs.UsablePrompts), "gpuSeconds": fmt.Sprint(it.GPUSeconds),
+	}
+	if it.Comparison == nil {
+		return values
+	}
+	maps.Copy(values, map[string]string{
 		"accuracy": string(accuracyAt(it.Evaluation, headline)), "headlineThreshold": string(headline),
 		"delta": string(it.Comparison.Delta), "lowerBound": string(it.Comparison.LowerBound), "upperBound": string(it.Comparison.UpperBound),
-		"confidence": string(it.Comparison.Confidence), "pairs": fmt.Sprint(*it.Pairs.Pairs), "usablePrompts": fmt.Sprint(*it.Pairs.UsablePrompts),
-		"gpuSeconds": fmt.Sprint(it.GPUSeconds),
-	}
+		"confidence": string(it.Comparison.Confidence),
+	})
 	for _, g := range it.Evaluation.Guards {
 		values["guard/"+g.Name] = g.Value
 	}

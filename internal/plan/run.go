@@ -87,6 +87,8 @@ type runPlan struct {
 	resolved resolved
 	// unpayable says why the next iteration may not start; empty when it may.
 	unpayable string
+	// undecided is the iteration in whose middle the run comes to its end, at a gate before training; 0 for none.
+	undecided int32
 	// until is when a deadline passes that no event tells; zero for none.
 	until time.Time
 }
@@ -201,10 +203,10 @@ func (r *runPlan) iterate() *ending {
 	}
 }
 
-// concluded lets an end pass once the lineage of all that was decided is recorded and, for a good one, the best adapter
-// is tested.
+// concluded lets an end pass once the lineage of all that was decided, and of an iteration that it comes in the middle of, is
+// recorded and, for a good one, the best adapter is tested.
 func (r *runPlan) concluded(end *ending) *ending {
-	recorded := r.status.Prompts != nil && r.lineages()
+	recorded := r.status.Prompts != nil && r.lineages() && (end == nil || r.lastLineage(end))
 	if end == nil || !recorded || !end.bad && !r.test() {
 		return nil
 	}
@@ -229,12 +231,16 @@ func (r *runPlan) iteration(k int32, baseline bool) (end *ending, done bool) {
 		if !baseline {
 			return nil, false // an ending without training still wants the baseline beside it
 		}
+		r.undecided = k
 		return end, true
 	}
 	if !ready {
 		return nil, false
 	}
 	if ok, end := r.approved(k, v1alpha1.GatePair, r.record(k).Pairs.Artifact); end != nil || !ok {
+		if r.answer(k, v1alpha1.GatePair) != nil {
+			r.undecided = k // denied: no answer to come changes that
+		}
 		return end, false
 	}
 	if !r.train(k) || !r.evaluate(k) || !baseline || !r.compare(k) {
