@@ -1,4 +1,4 @@
-// Command kubectl-align is a kubectl plugin: kubectl align watch, report, approve, lineage, verify, gc.
+// Command kubectl-align is a kubectl plugin: kubectl align watch, report, approve, usage, lineage, verify, gc.
 package main
 
 import (

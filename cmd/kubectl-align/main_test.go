@@ -54,6 +54,13 @@ func run(name, condition string) *v1alpha1.AlignmentRun {
 	}
 }
 
+// spender is a run that used GPUs.
+func spender(namespace string, seconds int64) *v1alpha1.AlignmentRun {
+	r := run("spender", v1alpha1.ConditionComplete)
+	r.Namespace, r.Spec.RuntimeRef.Name, r.Status.GPUSeconds = namespace, "wan", seconds
+	return r
+}
+
 func TestCommands(t *testing.T) {
 	one, other := run("one", v1alpha1.ConditionComplete), run("other", v1alpha1.ConditionFailed)
 	asking := run("asking", v1alpha1.ConditionAwaitingApproval)
@@ -82,6 +89,13 @@ func TestCommands(t *testing.T) {
 		{"approve refuses iteration 0, the default of the flag", []string{"approve", "asking", "--iteration", "0"}, []client.Object{asking}, "", "waits for an answer to iteration 2"},
 		{"approve can deny", []string{"approve", "asking", "--deny"}, []client.Object{asking}, ": Deny iteration 2 after Evaluate", ""},
 		{"approve of a run that asks nothing", []string{"approve", "one"}, []client.Object{one}, "", "run one waits for no approval"},
+		{"usage of the namespace", []string{"usage"}, []client.Object{one, spender("team-a", 7200), spender("team-b", 3600)}, "team-a      wan       spender   2.00", ""},
+		{"usage of all namespaces", []string{"usage", "-A", "--by", "runtime"}, []client.Object{spender("team-a", 7200), spender("team-b", 3600)}, "wan       3.00", ""},
+		{"usage where there is none", []string{"usage"}, []client.Object{one}, "No GPU time is recorded.\n", ""},
+		{"usage by what it does not know", []string{"usage", "--by", "user"}, nil, "", "--by user: the keys are namespace, runtime, run, stage"},
+		{"usage by nothing", []string{"usage", "--by="}, nil, "", "--by: name at least one of"},
+		{"usage in a format that it does not know", []string{"usage", "-o", "yaml"}, nil, "", "-o yaml: the formats are table, csv and json"},
+		{"usage since tomorrow", []string{"usage", "--since=-24h"}, nil, "", "--since -24h0m0s: a time is at least 0"},
 		{"gc refuses an age below zero", []string{"gc", "--min-age=-500ms"}, nil, "", "--min-age -500ms: an age is at least 0"},
 		{"runs are completed", []string{"__complete", "watch", ""}, []client.Object{one, other}, "one\nother\n", ""},
 	} {

@@ -115,7 +115,7 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 		}
 		u := &rec.Usage[i]
 		u.GPUSeconds, u.GPUs = ptr.To(max(*u.GPUSeconds, *s.GPUSeconds)), s.GPUs
-		u.WastedGPUSeconds = most(u.WastedGPUSeconds, s.WastedGPUSeconds)
+		u.WastedGPUSeconds = most(u.WastedGPUSeconds, whole(*u.GPUSeconds, s))
 	}
 	grown := sum(rec.Usage).minus(before)
 	rec.GPUSeconds += grown.seconds
@@ -137,6 +137,20 @@ func sum(usage []v1alpha1.GPUUsage) gpuTime {
 		total = total.plus(gpuTime{*u.GPUSeconds, w.Failed, w.Interrupted})
 	}
 	return total
+}
+
+// whole is what is seen to be wasted. While it was open it may have been counted beyond its end: of what ended badly, all is waste.
+func whole(counted int64, seen v1alpha1.GPUUsage) *v1alpha1.WastedGPUSeconds {
+	switch w := seen.WastedGPUSeconds; {
+	case w == nil:
+		return nil
+	case w.Failed == *seen.GPUSeconds:
+		return &v1alpha1.WastedGPUSeconds{Failed: counted}
+	case w.Interrupted == *seen.GPUSeconds:
+		return &v1alpha1.WastedGPUSeconds{Interrupted: counted}
+	default:
+		return w
+	}
 }
 
 // most of each part: what was counted stays counted.

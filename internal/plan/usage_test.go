@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -92,6 +93,22 @@ func TestWastedGPUTime(t *testing.T) {
 	sum := &v1alpha1.WastedGPUSeconds{Failed: 100 + 1000, Interrupted: 39}
 	if diff := cmp.Diff([]*v1alpha1.WastedGPUSeconds{sum, sum}, []*v1alpha1.WastedGPUSeconds{it.WastedGPUSeconds, w.run.Status.WastedGPUSeconds}); diff != "" {
 		t.Errorf("iteration and run: %s", diff)
+	}
+}
+
+// A pod that was counted while it was open may have ended before: all that was counted of it is waste.
+func TestWasteIsWhole(t *testing.T) {
+	rec := v1alpha1.StageStatus{UsageTime: &metav1.Time{}, Usage: []v1alpha1.GPUUsage{
+		{Name: "failed", GPUSeconds: ptr.To(int64(12)), GPUs: 1}, {Name: "evicted", GPUSeconds: ptr.To(int64(12)), GPUs: 1}, {Name: "batch", GPUSeconds: ptr.To(int64(12)), GPUs: 1},
+	}}
+	seen := []v1alpha1.GPUUsage{
+		{Name: "failed", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 10}},
+		{Name: "evicted", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Interrupted: 10}},
+		{Name: "batch", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 3, Interrupted: 4}},
+	}
+	chargeStage(&rec, seen, metav1.Time{})
+	if diff := cmp.Diff(&v1alpha1.WastedGPUSeconds{Failed: 12 + 3, Interrupted: 12 + 4}, rec.WastedGPUSeconds); diff != "" {
+		t.Error(diff)
 	}
 }
 
