@@ -40,7 +40,7 @@ affinity: {nodeAffinity: {}}
 podAnnotations: {note: "1"}
 podLabels: {team: ml}
 serviceAccount: {create: false, name: given}
-metrics: {port: 9443}
+metrics: {port: 9443, serviceMonitor: {enabled: true, interval: 1m, labels: {release: prometheus}}, alerts: {enabled: true, waitSeconds: 3600}}
 rbac: {aggregate: false}
 networkPolicy: {enabled: false}
 runtimes: {synthetic: {enabled: false}}

@@ -22,6 +22,8 @@ func TestValuesAreChecked(t *testing.T) {
 		{"GPUs for the operator", `resources: {limits: {nvidia.com/gpu: 1}}`, "nvidia.com/gpu"},
 		{"a ServiceAccount of nobody", `serviceAccount: {create: false}`, "/serviceAccount/name"},
 		{"the health port for metrics", `metrics: {port: 8081}`, "/metrics/port"},
+		{"an interval without a unit", `metrics: {serviceMonitor: {interval: "30"}}`, "/metrics/serviceMonitor/interval"},
+		{"an alert at once", `metrics: {alerts: {waitSeconds: 0}}`, "/metrics/alerts/waitSeconds"},
 		{"a privileged port", `metrics: {port: 443}`, "/metrics/port"},
 		{"egress to everywhere", `networkPolicy: {storeEgress: [{port: 9000}]}`, "cidr"},
 		{"egress to a name", `networkPolicy: {storeEgress: [{cidr: minio, port: 9000}]}`, "/networkPolicy/storeEgress/0/cidr"},
