@@ -101,7 +101,7 @@ func (o managerOptions) run() error {
 	err = controllers.Setup(ctx, mgr, plan.Config{
 		Images:           jobs.Images{Stage: o.stageImage, PullPolicy: corev1.PullPolicy(o.pullPolicy)},
 		ProgressInterval: o.progressInterval, Version: version,
-	}, o.workers, metrics.Registry)
+	}, o.namespaces, o.workers, metrics.Registry)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,7 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
 		Watches(&v1alpha1.AlignmentApproval{}, handler.EnqueueRequestsFromMapFunc(approvedRun), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PreferenceDataset{}, handler.EnqueueRequestsFromMapFunc(r.startingWith), builder.WithPredicates(nestedMoved())).
+		WatchesRawSource(r.Kueue.moves(r.jobOwner("AlignmentRun"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
 }

@@ -119,11 +119,11 @@ func (c *cluster) attempts() []string {
 	return list
 }
 
-// runJobs plays the Job controller and the kubelet: every Job that is not held runs to its end at once.
+// runJobs plays the Job controller and the kubelet: every Job that is not held, nor suspended, runs to its end at once.
 func (c *cluster) runJobs() {
 	c.t.Helper()
 	for _, job := range c.jobs() {
-		if !jobs.Finished(&job) && job.DeletionTimestamp.IsZero() && !c.hold[stageOf(&job)] && job.Labels[v1alpha1.LabelManaged] != "" {
+		if !jobs.Finished(&job) && job.DeletionTimestamp.IsZero() && !ptr.Deref(job.Spec.Suspend, false) && !c.hold[stageOf(&job)] && job.Labels[v1alpha1.LabelManaged] != "" {
 			c.runJob(&job)
 		}
 	}

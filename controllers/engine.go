@@ -35,6 +35,8 @@ type Engine struct {
 	Config plan.Config
 	// Progress reads what running pods report.
 	Progress ProgressReader
+	// Kueue tells why queued Jobs wait.
+	Kueue *Kueue
 	// Workers is the number of objects of a kind that are reconciled at the same time.
 	Workers int
 

@@ -162,6 +162,9 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 		}
 		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now(), f.gpuResource)
 	}
+	if jobs.InQueue(job) {
+		outcome = jobs.Enqueued(outcome, job, e.Kueue.look(job), e.Clock.Now())
+	}
 	c.Outcome = outcome
 	if outcome.State == jobs.Active && f.look {
 		c.Progress = e.Progress.Read(ctx, pods.Items)
@@ -197,7 +200,7 @@ func nestedOutcome(conditions []metav1.Condition, stages []v1alpha1.StageStatus)
 		o.Message = c.Reason + ": " + c.Message
 	}
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionQuotaReserved); c != nil && c.Status == metav1.ConditionFalse {
-		o.Queued, o.Message = true, c.Message
+		o.Queued, o.QueueReason, o.Message = true, c.Reason, c.Message
 	}
 	return o
 }

@@ -65,6 +65,7 @@ func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.ScoringBatch{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		WatchesRawSource(r.Kueue.moves(r.jobOwner("ScoringBatch"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
 }

@@ -48,8 +48,9 @@ func CacheOptions(namespaces []string) cache.Options {
 	return o
 }
 
-// Setup registers all controllers with a manager, and what they tell of themselves with a registry of metrics.
-func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers int, registry prometheus.Registerer) error {
+// Setup registers all controllers with a manager that works in the given namespaces (none given means all), and what they
+// tell of themselves with a registry of metrics.
+func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, namespaces []string, workers int, registry prometheus.Registerer) error {
 	for _, o := range []client.Object{&batchv1.Job{}, &v1alpha1.ScoringBatch{}, &v1alpha1.PreferenceDataset{}} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, o, ownerIndex, byLabel(v1alpha1.LabelOwnerUID)); err != nil {
 			return fmt.Errorf("index %T: %w", o, err)
@@ -70,6 +71,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, workers in
 	}
 	if err := registry.Register(gauges{mgr.GetClient(), mgr.Elected(), e.Clock}); err != nil {
 		return fmt.Errorf("register the gauges: %w", err)
+	}
+	e.Kueue = newKueue(mgr, e.Clock, namespaces)
+	if err := mgr.Add(e.Kueue); err != nil {
+		return fmt.Errorf("set up the watch of Kueue: %w", err)
 	}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&RunReconciler{e}, &BatchReconciler{e}, &DatasetReconciler{e}} {
 		if err := c.SetupWithManager(mgr); err != nil {

@@ -114,7 +114,7 @@ func (c *cluster) operate(progressInterval time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.must(controllers.Setup(ctx, mgr, plan.Config{
 		Images: jobs.Images{Stage: "operator:1", PullPolicy: corev1.PullIfNotPresent}, ProgressInterval: progressInterval,
-	}, 4, c.metrics))
+	}, []string{c.namespace}, 4, c.metrics))
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	if !mgr.GetCache().WaitForCacheSync(ctx) {

@@ -183,11 +183,23 @@ type ApprovalSpec struct {
 
 // SchedulingSpec says how the stages' pods are scheduled.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.workloadPriorityClassName) || has(self.queueName) || has(self.sample) && has(self.sample.queueName) || has(self.track) && has(self.track.queueName) || has(self.train) && has(self.train.queueName)",message="workloadPriorityClassName is Kueue's: set queueName, too"
+// +kubebuilder:validation:XValidation:rule="!has(self.sample) || !has(self.sample.topology) || has(self.queueName) || has(self.sample.queueName)",message="sample.topology is Kueue's: set queueName, too"
+// +kubebuilder:validation:XValidation:rule="!has(self.track) || !has(self.track.topology) || has(self.queueName) || has(self.track.queueName)",message="track.topology is Kueue's: set queueName, too"
+// +kubebuilder:validation:XValidation:rule="!has(self.train) || !has(self.train.topology) || has(self.queueName) || has(self.train.queueName)",message="train.topology is Kueue's: set queueName, too"
 // +kubebuilder:validation:MinProperties=1
 type SchedulingSpec struct {
 	// queueName is the Kueue LocalQueue that admits the Jobs of sample, track and train.
 	// +optional
 	QueueName QueueName `json:"queueName,omitempty"`
+
+	// workloadPriorityClassName is the Kueue WorkloadPriorityClass of all queued Jobs: who is admitted first, and who is
+	// preempted, without a word to the pods' scheduler. Without it Kueue goes by priorityClassName.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	WorkloadPriorityClassName string `json:"workloadPriorityClassName,omitempty"`
 
 	// priorityClassName of all stage pods.
 	// +optional
@@ -237,12 +249,36 @@ type StageScheduling struct {
 	// +kubebuilder:validation:Maximum=32
 	MinParallel int32 `json:"minParallel,omitempty"`
 
+	// topology asks Kueue to place the stage's pods close to each other.
+	// +optional
+	Topology *TopologySpec `json:"topology,omitempty"`
+
 	// resources of the container instead of the runtime's.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are not supported; request GPUs as extended resources"
 	// +kubebuilder:validation:XValidation:rule="(!has(self.limits) || self.limits.size() <= 16) && (!has(self.requests) || self.requests.size() <= 16)",message="must not have more than 16 limits or requests"
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
+
+// TopologySpec names a level of the Topology of the queue's ResourceFlavor by its node label: a rack, a block, a host.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.required) != has(self.preferred)",message="set required or preferred"
+type TopologySpec struct {
+	// required level: the Job is admitted only when all its pods fit one domain of it.
+	// +optional
+	Required TopologyLevel `json:"required,omitempty"`
+
+	// preferred level: where no domain of it has room for all pods, those of wider levels are tried.
+	// +optional
+	Preferred TopologyLevel `json:"preferred,omitempty"`
+}
+
+// TopologyLevel is the key of a node label.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
+type TopologyLevel string
 
 // QueueName is the name of a Kueue LocalQueue in the run's namespace.
 //

@@ -8,7 +8,8 @@ const (
 	ConditionFailed = "Failed"
 	// ConditionSuspended is True while spec.suspend, or a spent budget, holds the run.
 	ConditionSuspended = "Suspended"
-	// ConditionQuotaReserved is False while a queue has not admitted a stage's Job. It is absent in runs without a queue.
+	// ConditionQuotaReserved is False while a queue has not admitted a stage's Job, with the reason of Kueue's Workload where it
+	// gives one (Pending, Inadmissible, Preempted, ...). It is absent in runs without a queue.
 	ConditionQuotaReserved = "QuotaReserved"
 	// ConditionAwaitingApproval is True while the run waits for an AlignmentApproval.
 	ConditionAwaitingApproval = "AwaitingApproval"
@@ -80,6 +81,12 @@ const (
 	ReasonAnswered = "Answered"
 	// ReasonQueued surfaces while a queue has not admitted a stage's Job.
 	ReasonQueued = "Queued"
+	// ReasonKueueNotInstalled surfaces while a stage's Job is in a queue and the cluster has no Kueue.
+	ReasonKueueNotInstalled = "KueueNotInstalled"
+	// ReasonQueueForced surfaces while Kueue holds a Job that has no queue.
+	ReasonQueueForced = "QueueForced"
+	// ReasonAdmissionChecks surfaces while a Job has its quota and waits for an admission check of its ClusterQueue.
+	ReasonAdmissionChecks = "AdmissionChecks"
 	// ReasonAdmitted surfaces once it has.
 	ReasonAdmitted = "Admitted"
 	// ReasonWaitingForSource surfaces while a ScoringBatch that a PreferenceDataset names is missing or not complete.

@@ -57,10 +57,22 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		o.Message = clip(unscheduled)
 	case n > 0:
 		o.Message = clip(fmt.Sprintf("interrupted %d time(s); the last said: %s", n, said(last)))
-	case len(pods) == 0 && now.Sub(job.CreationTimestamp.Time) > podless:
+	case len(pods) == 0 && now.Sub(begun(job, now)) > podless:
 		o.Message = fmt.Sprintf("no pod of Job %s exists yet: quota or admission may refuse it, see kubectl describe job %s", job.Name, job.Name)
 	}
 	return o
+}
+
+// begun is since when the Job may have pods: a queue may have held it for long.
+func begun(job *batchv1.Job, now time.Time) time.Time {
+	switch {
+	case job.Status.StartTime != nil:
+		return job.Status.StartTime.Time
+	case jobCondition(job, batchv1.JobSuspended) != nil:
+		return now // the Job controller has not noticed yet that it may go on
+	default:
+		return job.CreationTimestamp.Time
+	}
 }
 
 // stranded says that the Job controller keeps a pod that has ended and is being deleted: it counts the failures of an

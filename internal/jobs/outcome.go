@@ -46,6 +46,8 @@ type Outcome struct {
 	Lost bool
 	// Queued says that nothing of an Active child runs, for want of quota or of a free node.
 	Queued bool
+	// QueueReason is why a Queued child is not admitted, in one word of its queue's; empty where no queue says.
+	QueueReason string
 	// Stuck says why a pod of an Active child cannot start although no queue and no busy node holds it up; empty where none.
 	Stuck string
 	// Stranded says that a pod of an Active child has ended and is being deleted, and stays until another replaces it. None

@@ -18,6 +18,11 @@ const (
 	DefaultGPUResource = "nvidia.com/gpu"
 	// labelQueue is Kueue's: the LocalQueue that is to admit a Job.
 	labelQueue = "kueue.x-k8s.io/queue-name"
+	// labelPriority is Kueue's: the WorkloadPriorityClass of a Job.
+	labelPriority = "kueue.x-k8s.io/priority-class"
+	// annotationRequiredTopology and annotationPreferredTopology of a pod template are Kueue's.
+	annotationRequiredTopology  = "kueue.x-k8s.io/podset-required-topology"
+	annotationPreferredTopology = "kueue.x-k8s.io/podset-preferred-topology"
 	// annotationMinParallelism is Kueue's: a Job may be admitted with so many pods at a time.
 	annotationMinParallelism = "kueue.x-k8s.io/job-min-parallelism"
 )
@@ -29,6 +34,9 @@ type scheduling struct {
 	// minParallel is 0 where all pods are to be admitted together.
 	minParallel int32
 	queue       string
+	// priority and topology say something to the queue alone.
+	priority string
+	topology v1alpha1.TopologySpec
 }
 
 // schedule is the run's word on the stage, or the runtime's number of shards. Training is one pod.
@@ -37,7 +45,10 @@ func schedule(w Work, shards int32) scheduling {
 	if w.Spec.Stage != contract.Train {
 		shards = cmp.Or(own.Shards, shards)
 	}
-	s := scheduling{shards: max(shards, 1), queue: string(own.QueueName)}
+	s := scheduling{shards: max(shards, 1), queue: string(own.QueueName), topology: ptr.Deref(own.Topology, v1alpha1.TopologySpec{})}
+	if w.Scheduling != nil {
+		s.priority = w.Scheduling.WorkloadPriorityClassName
+	}
 	s.parallel = min(cmp.Or(own.MaxParallel, s.shards), s.shards)
 	if own.MinParallel < s.parallel {
 		s.minParallel = own.MinParallel // Kueue refuses a minimum that is no less than the parallelism
@@ -74,6 +85,16 @@ func (s scheduling) enqueue(job *batchv1.Job) {
 	}
 	job.Spec.Suspend = ptr.To(true)
 	job.Labels[labelQueue] = s.queue
+	if s.priority != "" {
+		job.Labels[labelPriority] = s.priority
+	}
+	annotations := job.Spec.Template.Annotations
+	if s.topology.Required != "" {
+		annotations[annotationRequiredTopology] = string(s.topology.Required)
+	}
+	if s.topology.Preferred != "" {
+		annotations[annotationPreferredTopology] = string(s.topology.Preferred)
+	}
 	if s.minParallel > 0 {
 		job.Annotations[annotationMinParallelism] = strconv.Itoa(int(s.minParallel))
 	}

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -85,6 +86,41 @@ func TestSchedulingQueues(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What Kueue alone understands is told to it alone: of a Job in a queue.
+func TestSchedulingWordsToKueue(t *testing.T) {
+	const rack = "topology.example.com/rack"
+	required := &v1alpha1.StageScheduling{Topology: &v1alpha1.TopologySpec{Required: rack}}
+	preferred := &v1alpha1.StageScheduling{Topology: &v1alpha1.TopologySpec{Preferred: rack}}
+	for _, queue := range []v1alpha1.QueueName{"", "gpu"} {
+		for stage, want := range map[string]map[string]string{
+			"train":  {"kueue.x-k8s.io/podset-required-topology": rack},
+			"sample": {"kueue.x-k8s.io/podset-preferred-topology": rack},
+			"track":  {},
+			"pair":   {},
+		} {
+			w := everyStage()[stage]
+			w.Scheduling = &v1alpha1.SchedulingSpec{QueueName: queue, WorkloadPriorityClassName: "urgent", Train: required, Sample: preferred}
+			job := jobs.Build(w)
+			priority := "urgent"
+			if queue == "" || stage == "pair" {
+				want, priority = map[string]string{}, ""
+			}
+			got := map[string]string{}
+			for name, value := range job.Spec.Template.Annotations {
+				if strings.HasPrefix(name, "kueue.x-k8s.io/") {
+					got[name] = value
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s in queue %q: %s", stage, queue, diff)
+			}
+			if got := job.Labels["kueue.x-k8s.io/priority-class"]; got != priority {
+				t.Errorf("%s in queue %q has workload priority %q, want %q", stage, queue, got, priority)
+			}
+		}
 	}
 }
 

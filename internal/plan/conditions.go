@@ -43,7 +43,7 @@ func (c conditions) run() {
 func (c conditions) quota(active []*Child, where func(jobs.Place) string) {
 	for _, child := range active {
 		if child.Outcome.Queued {
-			c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQueued,
+			c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, or(child.Outcome.QueueReason, v1alpha1.ReasonQueued),
 				where(child.Place)+or(child.Outcome.Message, "not admitted yet"))
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -90,8 +91,11 @@ func undisturbed(records []v1alpha1.StageStatus) bool {
 }
 
 // routine says that a status of an object with a few stages may wait to be written: nothing is new but progress and GPU time
-// or, where a run above would make the object again, first attempts.
+// or, where a run above would make the object again, first attempts. What a queue says is told at once.
 func routine(owned bool, wasConditions, isConditions []metav1.Condition, was, is []v1alpha1.StageStatus) bool {
-	return owned && undisturbed(is) ||
+	quota := func(list []metav1.Condition) *metav1.Condition {
+		return meta.FindStatusCondition(list, v1alpha1.ConditionQuotaReserved)
+	}
+	return owned && undisturbed(is) && equality.Semantic.DeepEqual(quota(wasConditions), quota(isConditions)) ||
 		equality.Semantic.DeepEqual(wasConditions, isConditions) && sameStages(was, is, func(*v1alpha1.StageStatus) bool { return false })
 }

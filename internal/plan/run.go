@@ -173,6 +173,9 @@ func (r *runPlan) requeue() time.Duration {
 	if r.status.PendingApproval == nil || len(r.stages.active) > 0 || r.usesGPUs() {
 		again = r.Config.ProgressInterval
 	}
+	if r.stages.enqueued {
+		again = min(again, firstLook)
+	}
 	if left := r.until.Sub(r.Now.Time); !r.until.IsZero() && (again == 0 || left < again) {
 		again = max(left, time.Second)
 	}

@@ -114,8 +114,12 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		cond.quota(s.active, func(jobs.Place) string { return "" }) // for the run above to tell
 	}
 	status.Progress = progress(b.Now, s.active, status.Progress)
+	again := b.Config.ProgressInterval
+	if s.enqueued {
+		again = min(again, firstLook)
+	}
 	return Next[v1alpha1.ScoringBatchStatus]{
-		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
+		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: again,
 		Deferrable: routine(parent != nil, batch.Status.Conditions, status.Conditions, batch.Status.Stages, status.Stages),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -28,6 +29,8 @@ type stages struct {
 
 	create []Object
 	active []*Child
+	// enqueued says that a Job is created that waits for its queue's word.
+	enqueued bool
 	// waiting are the stages whose next attempt starts when the former's pods are gone.
 	waiting []jobs.Place
 	failed  *failure
@@ -90,8 +93,14 @@ func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, 
 	object := build(at)
 	rec.Attempt, rec.Child, rec.StuckSince, rec.WaitSeconds = ptr.To(attempt), object.GetName(), nil, nil
 	s.create = append(s.create, object)
+	if job, ok := object.(*batchv1.Job); ok && ptr.Deref(job.Spec.Suspend, false) {
+		s.enqueued = true
+	}
 	s.active = append(s.active, &Child{Object: object, Place: at})
 }
+
+// firstLook is when to look at a Job that was just put in a queue. Kueue answers by itself; where there is none, nobody does.
+const firstLook = 2 * time.Second
 
 // watch records what an active child says, and fails the stage when a pod of it could not start for too long.
 func (s *stages) watch(rec *v1alpha1.StageStatus, at jobs.Place, child *Child) {

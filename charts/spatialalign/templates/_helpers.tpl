@@ -70,6 +70,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# Why a queued Job waits, where Kueue is installed: from its Workloads.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [get, list, watch]
 # Whether the prompts that a run names are there; read once, before the run is accepted.
 - apiGroups: [""]
   resources: [configmaps]
