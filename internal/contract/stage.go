@@ -42,6 +42,9 @@ const (
 	// EnvShard is this pod's shard, set by the Job controller of an Indexed Job.
 	EnvShard = "JOB_COMPLETION_INDEX"
 
+	// EnvImage is the image that the container was started from, as the pod names it; samples tell it in their provenance.
+	EnvImage = "SPATIALALIGN_IMAGE"
+
 	// ProgressPort serves /progress, /metrics and /healthz while the stage runs.
 	ProgressPort = 9400
 	// TerminationPath is where the container writes its Termination.

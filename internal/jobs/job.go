@@ -209,7 +209,7 @@ func restricted() *corev1.SecurityContext {
 }
 
 func environment(w Work, t v1alpha1.StageTemplate, shards int32) []corev1.EnvVar {
-	env := make([]corev1.EnvVar, 0, len(t.Env)+6)
+	env := make([]corev1.EnvVar, 0, len(t.Env)+7)
 	for _, e := range t.Env {
 		env = append(env, corev1.EnvVar{Name: e.Name, Value: ptr.Deref(e.Value, "")})
 	}
@@ -217,6 +217,7 @@ func environment(w Work, t v1alpha1.StageTemplate, shards int32) []corev1.EnvVar
 		corev1.EnvVar{Name: contract.EnvStore, Value: StoreURL(w.Runtime.Store, w.Owner.Namespace)},
 		corev1.EnvVar{Name: contract.EnvAttempt, Value: strconv.Itoa(int(w.Place.Attempt))},
 		corev1.EnvVar{Name: contract.EnvShards, Value: strconv.Itoa(int(shards))},
+		corev1.EnvVar{Name: contract.EnvImage, Value: t.Image},
 		corev1.EnvVar{Name: contract.EnvPodUID, ValueFrom: &corev1.EnvVarSource{
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.uid"},
 		}},

@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, stages map[contract.Stage]Func, dep
 	t := &Task{
 		Spec: spec, SpecDigest: c.specDigest, Store: store, Progress: newProgress(deps.Now, c.heartbeat),
 		Log:     log.With("stage", c.stage, "shard", c.shard, "attempt", c.attempt),
-		Attempt: c.attempt, Shard: c.shard, Shards: c.shards, PodUID: c.podUID, Version: deps.Version,
+		Attempt: c.attempt, Shard: c.shard, Shards: c.shards, PodUID: c.podUID, Version: deps.Version, Image: deps.Getenv(contract.EnvImage),
 	}
 	t.newManifest()
 	defer t.serve(ctx, c.progressAddress)()

@@ -26,8 +26,8 @@ type Task struct {
 	Attempt, Shard, Shards int
 	// PodUID makes the keys of what this pod writes its own.
 	PodUID string
-	// Version of the program.
-	Version string
+	// Version of the program, and the image that it came in, if it was told.
+	Version, Image string
 
 	mu       sync.Mutex
 	manifest contract.Manifest

@@ -176,6 +176,9 @@ func (s *sampler) store(ctx context.Context, m missing, latent []float32) error 
 		Width: s.size.Width, Height: s.size.Height, FrameCount: s.size.Frames,
 		Provenance: map[string]string{"runtime": "synthetic " + s.Version, "architecture": runtime.GOARCH},
 	}
+	if s.Image != "" {
+		sidecar.Provenance["image"] = s.Image
+	}
 	if sidecar.Video, err = s.write(ctx, m, "video.gif", data); err != nil {
 		return err
 	}

@@ -161,7 +161,9 @@ def test_a_video_says_that_it_is_generated(sampled: World) -> None:
     assert about["comment"].startswith("AI-generated; model tiny sha256:")
     assert sidecar["sampleID"] in about["comment"]
     assert video.decode(data, "video", 99).shape == (9, 16, 16, 3)
-    assert sidecar["provenance"]["torch"] == torch.__version__
+    about = sidecar["provenance"]
+    assert (about["torch"], about["device"], about["attention"], about["compile"]) == (torch.__version__, "cpu", "native", "no")
+    assert "image" not in about  # nobody has said it
     latent = load(sampled.read(sidecar["latent"]))["latent"]
     assert (latent.dtype, latent.shape) == (torch.float16, (16, 3, 2, 2))
 
@@ -200,6 +202,12 @@ def test_x264_reads_no_memory_that_nobody_has_set() -> None:
     assert video.X264["x264-params"] == "cpu-independent=1"
 
 
+def test_a_sample_tells_its_image(world: World) -> None:
+    m = world.done(world.sample_spec("out/image", seeds=1), SPATIALALIGN_IMAGE="registry.example/wan@sha256:" + "1" * 64)
+    sidecar = json.loads(world.file(m, "samples.jsonl").splitlines()[0])
+    assert sidecar["provenance"]["image"] == "registry.example/wan@sha256:" + "1" * 64
+
+
 def box(count: int, height: int, width: int) -> video.Frames:
     frames = np.zeros((count, height, width, 3), np.uint8)
     frames[:, 10:20, 5:25] = (200, 30, 60)
@@ -218,6 +226,36 @@ def test_embeddings_are_made_once_and_damaged_ones_again(world: World) -> None:
     document["output"] = "out/encode-3"
     assert world.done(document)["counts"] == {"total": 3, "generated": 1, "reused": 2}
     assert world.store.size(key) == len(whole)
+
+
+def test_shards_that_work_at_once_share_out_the_embeddings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One shard is in the middle of its work when the other one begins: what that one makes is not made again."""
+    prompts = [{**PROMPTS[0], "promptID": f"p{i}", "prompt": f"prompt number {i}"} for i in range(12)]
+    world.prompts = world.put_lines("in/many.jsonl", prompts)
+    asked = world.sampling()
+    index = world.put_lines("in/many-index.jsonl", world.index(asked, 2, prompts=prompts))
+    document = world.spec("sample", "out/many", {"prompts": world.prompts, "index": index, "sampling": asked})
+    made: list[str] = []
+    encode = embeds.Encoder.encode
+
+    def counted(self: embeds.Encoder, prompt: str) -> torch.Tensor:
+        made.append(prompt)
+        if len(made) == 3:
+            world.done(document, shard=1, shards=2)
+        return encode(self, prompt)
+
+    monkeypatch.setattr(embeds.Encoder, "encode", counted)
+    world.done(document, shard=0, shards=2)
+    assert len(set(made)) == 13  # with the negative prompt
+    assert len(made) <= 14  # one was in the making
+
+
+def test_every_shard_takes_its_turn_at_every_key() -> None:
+    names = [f"embeds/{i}" for i in range(100)]
+    orders = [embeds.turns(names, shard, 4) for shard in range(4)]
+    assert all(sorted(order) == sorted(names) for order in orders)
+    assert len({order[0] for order in orders}) == 4
+    assert embeds.turns(names, 0, 1) == sorted(names)
 
 
 def test_settings_that_no_video_can_have_are_refused(world: World) -> None:

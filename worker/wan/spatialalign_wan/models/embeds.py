@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load
 
 from ..contract.exits import mismatch
-from ..contract.keys import embed_file_key, embed_key
+from ..contract.keys import embed_file_key, embed_key, hex_hash
 from ..contract.spec import Artifact
 from ..contract.store import Store, StoreError, corrupt
 from .loading import base_dtype
@@ -85,12 +85,25 @@ def read(store: Store, key: str) -> torch.Tensor:
     return states
 
 
+def turns(keys: Iterable[str], shard: int, shards: int) -> list[str]:
+    """The order in which a shard makes what is missing: its own part first, from the front, then those of the shards after it,
+    from the back. Shards that work at once then meet once each, instead of all making the same."""
+    parts: list[list[str]] = [[] for _ in range(shards)]
+    for key in sorted(keys):
+        parts[int(hex_hash("turn", key)[:8], 16) % shards].append(key)
+    order = list(parts[shard])
+    for other in range(1, shards):
+        order += reversed(parts[(shard + other) % shards])
+    return order
+
+
 def ensure(task: Task, model: Path, where: torch.device, digest: str, revision: str, prompts: Iterable[str]) -> dict[str, torch.Tensor]:
     """The embeddings of prompts: those in the store, and the missing or damaged ones made and stored."""
     found: dict[str, torch.Tensor] = {}
-    missing: dict[str, bool] = {}
-    for prompt in dict.fromkeys(prompts):
-        key = key_of(digest, revision, prompt)
+    missing: dict[str, str] = {}
+
+    def look(prompt: str, key: str) -> bool:
+        """Is it there? Damaged ones are gone then: they are made again like missing ones."""
         try:
             found[prompt] = read(task.store, key)
         except StoreError as e:
@@ -98,20 +111,25 @@ def ensure(task: Task, model: Path, where: torch.device, digest: str, revision: 
                 raise
             if e.corrupt:
                 task.log.warning("embedding is damaged and made again: %s", e)
-            missing[prompt] = e.corrupt
+                task.store.delete(key)
+            return False
+        return True
+
+    for prompt in dict.fromkeys(prompts):
+        key = key_of(digest, revision, prompt)
+        if not look(prompt, key):
+            missing[key] = prompt
     if missing:
         encoder = Encoder(model, where)
-        for prompt, replace in missing.items():
+        for key in turns(missing, task.shard, task.shards):
             task.check_stop()
-            key = key_of(digest, revision, prompt)
-            states = encoder.encode(prompt).contiguous()
-            data = save({"states": states}, {"key": key, "states": fingerprint(states)})
-            if replace:
-                task.store.write(key, data)
-            else:
-                task.store.write_if_absent(key, data)
-            found[prompt] = states
             task.progress.beat()
+            if look(missing[key], key):
+                continue  # another shard has made it meanwhile
+            states = encoder.encode(missing[key]).contiguous()
+            data = save({"states": states}, {"key": key, "states": fingerprint(states)})
+            task.store.write_if_absent(key, data)
+            found[missing[key]] = states
         del encoder
         if where.type == "cuda":
             torch.cuda.empty_cache()

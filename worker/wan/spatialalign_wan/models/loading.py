@@ -85,11 +85,15 @@ def sigmas(steps: int) -> torch.Tensor:
     return levels
 
 
-def provenance(where: torch.device, attention: str) -> dict[str, str]:
+def provenance(where: torch.device, attention: str, speed: Speed, image: str) -> dict[str, str]:
     """What does not enter a sample's key, but may explain a difference."""
     import diffusers
 
-    about = {"torch": torch.__version__, "diffusers": diffusers.__version__, "attention": attention, "device": "cpu"}
+    about = {
+        "torch": torch.__version__, "diffusers": diffusers.__version__, "attention": attention, "compile": speed.compile, "device": "cpu",
+    }  # fmt: skip
     if where.type == "cuda":
-        about["device"] = torch.cuda.get_device_name(where)
+        about |= {"device": torch.cuda.get_device_name(where), "cuda": str(torch.version.cuda)}
+    if image:
+        about["image"] = image
     return about

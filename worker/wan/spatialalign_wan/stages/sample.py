@@ -114,7 +114,8 @@ def _make(
     if speed.compile != "no":
         network.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
     sampler = Sampler(network, spec.sampling.steps, video.guidance_scale)
-    maker = _Maker(task, spec, video, sampler, vae, loading.provenance(where, attention), states)
+    about = loading.provenance(where, attention, speed, task.environ.get("SPATIALALIGN_IMAGE", ""))
+    maker = _Maker(task, spec, video, sampler, vae, about, states)
     for missing in todo:
         task.check_stop()
         prompt = texts[missing.item.prompt.prompt]
