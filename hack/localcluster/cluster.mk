@@ -10,8 +10,8 @@ $(LOCALCLUSTER): hack/localcluster/go.mod hack/localcluster/go.sum $(shell find 
 	@CGO_ENABLED=0 GOFLAGS= GOWORK=off GOGC=400 go -C hack/localcluster build -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $@) ./cluster
 
 .PHONY: cluster-up
-cluster-up: $(LOCALCLUSTER) ## Build what is missing and start the local Kubernetes (Linux, root)
-	@$(LOCALCLUSTER) up
+cluster-up: $(LOCALCLUSTER) ## Build what is missing and start the local Kubernetes (Linux, root); KUEUE=1 adds Kueue, KWOK=1 a node that does not exist
+	@$(LOCALCLUSTER) up $(if $(filter-out 0,$(KUEUE)),--kueue) $(if $(filter all-jobs,$(KUEUE)),--kueue-all-jobs) $(if $(KWOK),--kwok=$(KWOK))
 
 .PHONY: cluster-down
 cluster-down: $(LOCALCLUSTER) ## Stop the local Kubernetes and delete its data

@@ -21,11 +21,24 @@ import (
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/image"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/layout"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/node"
-	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/parts"
 )
 
 type upOptions struct {
 	gpus, volumes int
+	kueue         bool
+	addons        addons.Options
+}
+
+// wanted are the addons to install, the first ones first.
+func (o upOptions) wanted() []addons.Addon {
+	wanted := []addons.Addon{addons.DNS}
+	if o.kueue {
+		wanted = append(wanted, addons.Kueue)
+	}
+	if o.addons.FakeNodes > 0 {
+		wanted = append(wanted, addons.Kwok)
+	}
+	return wanted
 }
 
 // up brings the cluster to the wanted settings from whatever state an earlier driver left it in.
@@ -36,7 +49,7 @@ func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) erro
 	if err := host.InstallPackages(ctx, os.Stderr); err != nil {
 		return err
 	}
-	bin, err := parts.Build(ctx, checkout, parts.All(), os.Stderr)
+	bin, err := buildAll(ctx, checkout, o.wanted())
 	if err != nil {
 		return err
 	}
@@ -78,8 +91,10 @@ func up(ctx context.Context, checkout string, l layout.Layout, o upOptions) erro
 	if err := waitFor(ctx, l, lacksAPI, lacksRuntime); err != nil {
 		return err
 	}
-	if err := install(ctx, l, addons.DNS); err != nil {
-		return err
+	for _, a := range o.wanted() {
+		if err := install(ctx, checkout, l, a, o.addons); err != nil {
+			return err
+		}
 	}
 	if err := waitFor(ctx, l, lacksAnything); err != nil {
 		return err

@@ -35,8 +35,12 @@ func upCommand(dir *string) *cobra.Command {
 		Short: "Build what is missing, start the cluster, wait until its node is ready",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.gpus < 0 || o.volumes < 0 {
-				return fmt.Errorf("--gpus %d and --volumes %d: counts are not negative", o.gpus, o.volumes)
+			o.addons.FakeGPUs = o.gpus
+			if o.gpus < 0 || o.volumes < 0 || o.addons.FakeNodes < 0 {
+				return fmt.Errorf("--gpus %d, --volumes %d and --kwok %d: counts are not negative", o.gpus, o.volumes, o.addons.FakeNodes)
+			}
+			if o.addons.ManageAllJobs && !o.kueue {
+				return errors.New("--kueue-all-jobs is a setting of Kueue: add --kueue")
 			}
 			checkout, err := findCheckout()
 			if err != nil {
@@ -50,6 +54,9 @@ func upCommand(dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&o.gpus, "gpus", 4, "number of nvidia.com/gpu devices that the node pretends to have")
+	cmd.Flags().BoolVar(&o.kueue, "kueue", false, "install Kueue; it stays until the cluster's data is deleted")
+	cmd.Flags().BoolVar(&o.addons.ManageAllJobs, "kueue-all-jobs", false, "with --kueue: Jobs that name no queue wait for one too")
+	cmd.Flags().IntVar(&o.addons.FakeNodes, "kwok", 0, "install kwok and that many nodes that do not exist, with as many GPUs each as --gpus")
 	cmd.Flags().IntVar(&o.volumes, "volumes", 6, "number of local PersistentVolumes")
 	return cmd
 }

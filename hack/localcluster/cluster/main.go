@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,7 +35,7 @@ func run() error {
 		SilenceErrors: true,
 	}
 	dir := root.PersistentFlags().String("dir", "", "folder of the cluster (default .local/cluster in the checkout)")
-	root.AddCommand(assetsCommand())
+	root.AddCommand(assetsCommand(), toolCommand())
 	root.AddCommand(clusterCommands(dir)...)
 	return root.ExecuteContext(ctx)
 }
@@ -43,17 +45,41 @@ func assetsCommand() *cobra.Command {
 		Use:       "assets [program...]",
 		Short:     "Build etcd, kube-apiserver, kubectl and the programs named, and print their folder: the KUBEBUILDER_ASSETS of envtest",
 		Args:      cobra.OnlyValidArgs,
-		ValidArgs: parts.All(),
+		ValidArgs: parts.Cluster.Names(),
 		RunE: func(cmd *cobra.Command, more []string) error {
 			checkout, err := findCheckout()
 			if err != nil {
 				return err
 			}
-			bin, err := parts.Build(cmd.Context(), checkout, append(more, parts.EnvtestAssets...), os.Stderr)
+			bin, err := parts.Cluster.Build(cmd.Context(), checkout, append(more, parts.EnvtestAssets...), os.Stderr)
 			if err != nil {
 				return err
 			}
 			fmt.Println(bin)
+			return nil
+		},
+	}
+}
+
+// tools are programs that run outside of the cluster.
+var tools = map[string]parts.Set{"prometheus": parts.Prometheus}
+
+func toolCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "tool NAME",
+		Short:     "Build a program for tests, such as prometheus, and print its path",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: slices.Sorted(maps.Keys(tools)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			checkout, err := findCheckout()
+			if err != nil {
+				return err
+			}
+			bin, err := tools[args[0]].Build(cmd.Context(), checkout, args, os.Stderr)
+			if err != nil {
+				return err
+			}
+			fmt.Println(filepath.Join(bin, args[0]))
 			return nil
 		},
 	}

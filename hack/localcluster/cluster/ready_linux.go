@@ -136,10 +136,23 @@ func lacksAnything(ctx context.Context, l layout.Layout) *obstacle {
 	if _, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); err != nil {
 		return &obstacle{"the default service account", []string{"kube-controller-manager"}}
 	}
-	if err := addons.DNS.Ready(ctx, client); err != nil {
-		return &obstacle{"DNS", []string{"kubelet"}}
+	for _, a := range installed(ctx, client) {
+		if err := a.Ready(ctx, client); err != nil {
+			return &obstacle{a.Name, []string{"kubelet"}}
+		}
 	}
 	return nil
+}
+
+// installed are the addons that the cluster has or, in the case of DNS, has to have.
+func installed(ctx context.Context, client kubernetes.Interface) []addons.Addon {
+	found := []addons.Addon{addons.DNS}
+	for _, a := range []addons.Addon{addons.Kueue, addons.Kwok} {
+		if _, err := client.AppsV1().Deployments(a.Namespace).Get(ctx, a.Deployment, metav1.GetOptions{}); err == nil {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 // countVolumes counts the local volumes that claims can have and those that they have.
@@ -211,6 +224,9 @@ func status(ctx context.Context, l layout.Layout, out io.Writer) error {
 		}
 		fmt.Fprintf(table, "node\t%s ready, %d of %s\nvolumes\t%d available, %d bound\n",
 			layout.NodeName, s.GPUs, devices.Resource, available, bound)
+		for _, a := range installed(ctx, client) {
+			fmt.Fprintf(table, "%s\tready\n", a.Name)
+		}
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -4,20 +4,18 @@ package addons
 
 import (
 	"bytes"
-	"context"
+	"crypto/sha256"
 	"embed"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"strings"
 	"text/template"
 
-	appsv1 "k8s.io/api/apps/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/devices"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/image"
 	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/node"
+	"github.com/spatialalign/operator/hack/localcluster/cluster/internal/parts"
 )
 
 //go:embed manifests
@@ -25,42 +23,108 @@ var manifests embed.FS
 
 // Addon is one Deployment with all that belongs to it.
 type Addon struct {
-	// Name is that of its manifests, its program, its image and its Deployment.
-	Name      string
-	Namespace string
-	// Probe is where its pod answers when it is ready.
+	// Name is that of its manifests, its program and its image.
+	Name string
+	// Programs is the set that its program is of.
+	Programs parts.Set
+	// Entrypoint is where its manifests expect the program.
+	Entrypoint string
+	// Chart is the Helm chart of its objects, of which manifests/<name>.yaml then has the values; nil: it has the objects.
+	Chart *Source
+	// Definitions is a file of CustomResourceDefinitions; nil: it has none, or its chart has them.
+	Definitions *Source
+	// Namespace and Deployment of its pods.
+	Namespace, Deployment string
+	// Probe is where its pods answer when they are ready.
 	Probe Probe
+	// Nodes is the label of nodes that it keeps ready; empty: none.
+	Nodes string
+	// Trial is a request that succeeds once it does its work; empty: its pods' word is enough.
+	Trial Trial
 }
 
-// Probe is an HTTP readiness check.
-type Probe struct {
-	Port int
-	Path string
+// Source is a file or folder of a Go module that the addon's programs are pinned by.
+type Source struct {
+	Module, Path string
+}
+
+// Options are what may be asked of addons.
+type Options struct {
+	// ManageAllJobs makes Kueue queue Jobs that name no queue too: they wait for one to be named.
+	ManageAllJobs bool
+	// FakeNodes is how many nodes kwok keeps, with FakeGPUs each.
+	FakeNodes, FakeGPUs int
 }
 
 // DNS resolves the names of Services and of the pods behind headless ones.
-var DNS = Addon{Name: "coredns", Namespace: "kube-system", Probe: Probe{Port: 8181, Path: "/ready"}}
+var DNS = Addon{
+	Name: "coredns", Programs: parts.Cluster, Entrypoint: "/coredns",
+	Namespace: "kube-system", Deployment: "coredns",
+	Probe: Probe{Port: 8181, Path: "/ready"},
+}
+
+// Kueue admits Jobs by quota.
+var Kueue = Addon{
+	Name: "kueue", Programs: parts.Extras, Entrypoint: "/manager",
+	Chart:     &Source{Module: "sigs.k8s.io/kueue", Path: "charts/kueue"},
+	Namespace: "kueue-system", Deployment: "kueue-controller-manager",
+	Probe: Probe{Port: 8081, Path: "/readyz"},
+	// Its webhooks answer through their Service.
+	Trial: Trial{
+		Path: "/apis/kueue.x-k8s.io/v1beta2/resourceflavors",
+		Body: `{"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "ResourceFlavor", "metadata": {"name": "trial"}}`,
+	},
+}
+
+// Kwok keeps nodes that do not exist, and plays what runs on them.
+var Kwok = Addon{
+	Name: "kwok", Programs: parts.Extras, Entrypoint: "/kwok",
+	Definitions: &Source{Module: "sigs.k8s.io/kwok", Path: "kustomize/crd/bases/kwok.x-k8s.io_stages.yaml"},
+	Namespace:   "kwok-system", Deployment: "kwok",
+	Probe: Probe{Port: 10247, Path: "/healthz"},
+	Nodes: "type=kwok",
+}
 
 // Image is the addon's image. The programs' digest is its tag: other programs are another image, and so a new pod.
 func (a Addon) Image(bin string) image.Spec {
 	return image.Spec{
-		Name:       fmt.Sprintf("spatialalign.local/%s:%s", a.Name, filepath.Base(bin)),
+		Name:       a.repository() + ":" + filepath.Base(bin),
 		Binary:     filepath.Join(bin, a.Name),
-		Entrypoint: "/" + a.Name,
+		Entrypoint: a.Entrypoint,
 	}
 }
 
-// Manifests are the addon's objects, as YAML.
-func (a Addon) Manifests(bin string) ([]byte, error) {
-	parsed, err := template.ParseFS(manifests, "manifests/"+a.Name+".yaml")
+func (a Addon) repository() string { return "spatialalign.local/" + a.Name }
+
+// Manifests are the addon's objects, or its chart's values, as YAML. Their templates are in double square brackets, as some
+// hold templates of their own.
+func (a Addon) Manifests(bin string, o Options) ([]byte, error) {
+	ended, err := manifests.ReadFile("manifests/kwok.ended.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("manifests of %s: %w", a.Name, err)
+	}
+	source, err := manifests.ReadFile("manifests/" + a.Name + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("manifests of %s: %w", a.Name, err)
+	}
+	parsed, err := template.New(a.Name).Delims("[[", "]]").Funcs(template.FuncMap{"indent": indent}).Parse(string(source))
 	if err != nil {
 		return nil, fmt.Errorf("manifests of %s: %w", a.Name, err)
 	}
 	var text bytes.Buffer
-	err = parsed.Option("missingkey=error").Execute(&text, map[string]string{
-		"Image":      a.Image(bin).Name,
-		"Domain":     node.ClusterDomain,
-		"DNSService": node.DNSService,
+	err = parsed.Option("missingkey=error").Execute(&text, map[string]any{
+		"Image":         a.Image(bin).Name,
+		"Repository":    a.repository(),
+		"Tag":           filepath.Base(bin),
+		"Domain":        node.ClusterDomain,
+		"DNSService":    node.DNSService,
+		"ManageAllJobs": o.ManageAllJobs,
+		"Nodes":         o.FakeNodes,
+		"GPU":           devices.Resource,
+		"GPUs":          o.FakeGPUs,
+		"Ended":         string(ended),
+		// Pods start anew with another ConfigMap.
+		"Digest": fmt.Sprintf("%.8x", sha256.Sum256(source)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manifests of %s: %w", a.Name, err)
@@ -68,38 +132,21 @@ func (a Addon) Manifests(bin string) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// Ready reports whether the addon does its work: its Deployment is rolled out, and its pods answer now. What the API says
-// alone would not do: after a restart of the cluster it still tells of pods that were.
-func (a Addon) Ready(ctx context.Context, client kubernetes.Interface) error {
-	deployment, err := client.AppsV1().Deployments(a.Namespace).Get(ctx, a.Name, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	if !rolledOut(deployment) {
-		return fmt.Errorf("deployment %s is not rolled out", a.Name)
-	}
-	selector, err := metav1.LabelSelectorAsSelector(deployment.Spec.Selector)
-	if err != nil {
-		return err
-	}
-	pods, err := client.CoreV1().Pods(a.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
-	if err != nil {
-		return err
-	}
-	if len(pods.Items) == 0 {
-		return fmt.Errorf("deployment %s has no pod", a.Name)
-	}
-	var silent []error
-	for _, pod := range pods.Items {
-		port := strconv.Itoa(a.Probe.Port)
-		_, err := client.CoreV1().Pods(a.Namespace).ProxyGet("http", pod.Name, port, a.Probe.Path, nil).DoRaw(ctx)
-		silent = append(silent, err)
-	}
-	return errors.Join(silent...)
+func indent(spaces int, text string) string {
+	margin := strings.Repeat(" ", spaces)
+	return margin + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+margin)
 }
 
-func rolledOut(d *appsv1.Deployment) bool {
-	want := *d.Spec.Replicas
-	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == want &&
-		d.Status.AvailableReplicas == want && d.Status.Replicas == want
+var definition = regexp.MustCompile(`(?m)^kind: (Namespace|CustomResourceDefinition)$`)
+
+// Split parts YAML documents into those that others are of, or in, and those others.
+func Split(objects []byte) (first, then []byte) {
+	for _, document := range strings.Split("\n"+string(objects), "\n---") {
+		to := &then
+		if definition.MatchString(document) {
+			to = &first
+		}
+		*to = append(*to, "---"+document+"\n"...)
+	}
+	return first, then
 }

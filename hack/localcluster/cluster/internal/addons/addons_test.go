@@ -2,7 +2,9 @@ package addons
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,8 +20,8 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestManifests(t *testing.T) {
-	for _, a := range []Addon{DNS} {
-		got, err := a.Manifests("/cache/bin/0123456789abcdef")
+	for _, a := range []Addon{DNS, Kueue, Kwok} {
+		got, err := a.Manifests("/cache/bin/0123456789abcdef", Options{FakeNodes: 2, FakeGPUs: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,4 +82,38 @@ func deployment(generation int64, status appsv1.DeploymentStatus) *appsv1.Deploy
 
 func pod(app string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: app, Namespace: "kube-system", Labels: map[string]string{"k8s-app": app}}}
+}
+
+func TestWhatOthersNeedComesFirst(t *testing.T) {
+	first, then := Split([]byte("# a note\nkind: Widget\n---\nkind: CustomResourceDefinition\nspec: {kind: x}\n---\napiVersion: v1\nkind: Namespace\n---\nkind: Deployment\n"))
+	if want := "---\nkind: CustomResourceDefinition\nspec: {kind: x}\n---\napiVersion: v1\nkind: Namespace\n"; string(first) != want {
+		t.Errorf("first %q, want %q", first, want)
+	}
+	if want := "---\n# a note\nkind: Widget\n---\nkind: Deployment\n\n"; string(then) != want {
+		t.Errorf("then %q, want %q", then, want)
+	}
+}
+
+func TestAnotherManifestIsAnotherPod(t *testing.T) {
+	dns, err := DNS.Manifests("/cache/bin/1111", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := manifests.ReadFile("manifests/coredns.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest := fmt.Sprintf("%.8x", sha256.Sum256(source)); !strings.Contains(string(dns), "manifests: \""+digest+"\"") {
+		t.Errorf("the pod template does not name %s", digest)
+	}
+}
+
+func TestNodesThatAreKeptMustBeReady(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "kwok-0", Labels: map[string]string{"type": "kwok"}}}
+	for status, ready := range map[corev1.ConditionStatus]bool{corev1.ConditionTrue: true, corev1.ConditionFalse: false, corev1.ConditionUnknown: false} {
+		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
+		if err := nodesReady(context.Background(), fake.NewClientset(node), Kwok.Nodes); (err == nil) != ready {
+			t.Errorf("Ready=%s: %v", status, err)
+		}
+	}
 }

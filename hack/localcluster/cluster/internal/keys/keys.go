@@ -29,8 +29,10 @@ const (
 	ServerKey     = "apiserver.key"
 	ClientCert    = "kubelet-client.crt"
 	ClientKey     = "kubelet-client.key"
-	AccountsKey   = "service-accounts.key"
-	Tokens        = "tokens.csv"
+	// ClientName is the name in ClientCert.
+	ClientName  = "kube-apiserver-kubelet-client"
+	AccountsKey = "service-accounts.key"
+	Tokens      = "tokens.csv"
 )
 
 // Identity is a user of the API that authenticates by a token.
@@ -66,7 +68,7 @@ func Ensure(dir string, names []string, addresses []net.IP, identities []Identit
 		return nil, err
 	}
 	err = authority.issue(dir, ClientCert, ClientKey, &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "kube-apiserver-kubelet-client", Organization: []string{"system:masters"}},
+		Subject:     pkix.Name{CommonName: ClientName, Organization: []string{"system:masters"}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {

@@ -62,6 +62,14 @@ func components(l layout.Layout, s Settings, importPause step) []component {
 				"--service-account-signing-key-file=" + key(keys.AccountsKey),
 				"--kubelet-client-certificate=" + key(keys.ClientCert),
 				"--kubelet-client-key=" + key(keys.ClientKey),
+				// How servers of further API groups know that a request comes from the API.
+				"--proxy-client-cert-file=" + key(keys.ClientCert),
+				"--proxy-client-key-file=" + key(keys.ClientKey),
+				"--requestheader-client-ca-file=" + key(keys.AuthorityCert),
+				"--requestheader-allowed-names=" + keys.ClientName,
+				"--requestheader-username-headers=X-Remote-User",
+				"--requestheader-group-headers=X-Remote-Group",
+				"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 				// The node's name is not to be resolved.
 				"--kubelet-preferred-address-types=InternalIP",
 				"--authorization-mode=Node,RBAC",

@@ -19,12 +19,19 @@ import (
 	"golang.org/x/term"
 )
 
-var buildFlags = []string{"-trimpath", "-buildvcs=false"}
+// buildFlags are what the set's binaries depend on beside their sources.
+func (s Set) buildFlags() []string {
+	flags := []string{"-trimpath", "-buildvcs=false"}
+	if s.tags != "" {
+		flags = append(flags, "-tags", s.tags)
+	}
+	return flags
+}
 
-// Build makes sure that the named programs are in the cache and returns its folder. Only one process builds at a time:
+// Build makes sure that the named programs are in the set's cache and returns its folder. Only one process builds at a time:
 // a second one waits and finds the work done. Progress goes to out.
-func Build(ctx context.Context, checkout string, names []string, out *os.File) (string, error) {
-	bin, err := Dir(checkout)
+func (s Set) Build(ctx context.Context, checkout string, names []string, out *os.File) (string, error) {
+	bin, err := s.Dir(checkout)
 	if err != nil {
 		return "", err
 	}
@@ -47,7 +54,7 @@ func Build(ctx context.Context, checkout string, names []string, out *os.File) (
 	}
 	var wanted []program
 	todo := missing(bin, names)
-	for _, p := range programs {
+	for _, p := range s.programs {
 		if slices.Contains(todo, p.name) {
 			wanted = append(wanted, p)
 		}
@@ -55,7 +62,7 @@ func Build(ctx context.Context, checkout string, names []string, out *os.File) (
 	if len(wanted) == 0 {
 		return bin, nil
 	}
-	if err := build(ctx, filepath.Join(checkout, moduleFolder), bin, wanted, out); err != nil {
+	if err := s.build(ctx, filepath.Join(checkout, s.folder), bin, wanted, out); err != nil {
 		return "", err
 	}
 	return bin, nil
@@ -74,17 +81,17 @@ func missing(bin string, names []string) []string {
 
 // build compiles programs into a scratch folder and moves each to the cache in one step, so that the cache never holds
 // half a binary. One run of the compiler makes them all: what they share is compiled once, and no core waits for a linker.
-func build(ctx context.Context, module, bin string, wanted []program, out *os.File) error {
+func (s Set) build(ctx context.Context, module, bin string, wanted []program, out *os.File) error {
 	scratch, err := os.MkdirTemp(bin, ".build-")
 	if err != nil {
 		return fmt.Errorf("build of the cluster's programs: %w", err)
 	}
 	defer os.RemoveAll(scratch)
-	flags, err := linkerFlags(ctx, module)
+	flags, err := s.linkerFlags(ctx, module)
 	if err != nil {
 		return err
 	}
-	args := slices.Concat([]string{"build", "-v"}, buildFlags, []string{"-ldflags", flags, "-o", scratch + string(filepath.Separator)})
+	args := slices.Concat([]string{"build", "-v"}, s.buildFlags(), []string{"-ldflags", flags, "-o", scratch + string(filepath.Separator)})
 	var names []string
 	for _, p := range wanted {
 		names = append(names, p.name)
@@ -115,20 +122,24 @@ func executable(pkg string) string {
 
 // linkerFlags strips the binaries and stamps the version that Kubernetes reports: without, it calls itself 0.0.0. The
 // linker ignores the stamp in programs that lack Kubernetes' variables.
-func linkerFlags(ctx context.Context, module string) (string, error) {
-	list := goCommand(ctx, module, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+func (s Set) linkerFlags(ctx context.Context, module string) (string, error) {
+	const strip = "-s -w"
+	if s.stamped == "" {
+		return strip, nil
+	}
+	list := goCommand(ctx, module, "list", "-m", "-f", "{{.Version}}", s.stamped)
 	list.Stderr = os.Stderr
 	output, err := list.Output()
 	if err != nil {
-		return "", fmt.Errorf("version of k8s.io/kubernetes: %w", err)
+		return "", fmt.Errorf("version of %s: %w", s.stamped, err)
 	}
 	version := strings.TrimSpace(string(output))
 	numbers := strings.Split(strings.TrimPrefix(version, "v"), ".")
 	if len(numbers) < 2 {
-		return "", fmt.Errorf("version of k8s.io/kubernetes: %q is not like v1.2.3", version)
+		return "", fmt.Errorf("version of %s: %q is not like v1.2.3", s.stamped, version)
 	}
 	const variables = "k8s.io/component-base/version."
-	return fmt.Sprintf("-s -w -X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s -X %[1]sgitTreeState=clean",
+	return strip + fmt.Sprintf(" -X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s -X %[1]sgitTreeState=clean",
 		variables, version, numbers[0], numbers[1]), nil
 }
 

@@ -3,8 +3,10 @@
 package parts
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,16 +14,25 @@ import (
 	"strings"
 )
 
-// moduleFolder holds, below a checkout's root, the Go module that pins every program and the driver itself.
-const moduleFolder = "hack/localcluster"
+// Set is a Go module and the programs that are built from it. Each set is cached by itself.
+type Set struct {
+	// folder is the module's, below a checkout's root.
+	folder string
+	// stamped is the module whose version programs report as that of Kubernetes; empty: they report none.
+	stamped string
+	// tags leave out what programs do not need here; empty: all is needed.
+	tags     string
+	programs []program
+}
 
 // program is one binary: its file name in the cache and the package it is built from.
 type program struct {
 	name, pkg string
 }
 
-// programs are listed with the slowest to link first: its linker then runs beside the compilers of the others.
-var programs = []program{
+// Cluster is what a cluster is made of. Its programs are listed with the slowest to link first: its linker then runs beside
+// the compilers of the others.
+var Cluster = Set{"hack/localcluster", "k8s.io/kubernetes", "", []program{
 	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
 	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
 	{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
@@ -35,39 +46,65 @@ var programs = []program{
 	{"containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"},
 	{"coredns", "./coredns"},
 	{"pause", "./pause"},
-}
+}}
+
+// Extras are what only some tests need: built when they are asked for.
+var Extras = Set{"hack/localcluster/extras", "", "", []program{
+	{"kueue", "sigs.k8s.io/kueue/cmd/kueue"},
+	{"kwok", "sigs.k8s.io/kwok/cmd/kwok"},
+}}
+
+// Prometheus scrapes what its configuration lists: finding it at a dozen clouds is left out.
+var Prometheus = Set{"hack/localcluster/prometheus", "", "remove_all_sd", []program{
+	{"prometheus", "github.com/prometheus/prometheus/cmd/prometheus"},
+}}
 
 // EnvtestAssets are the programs that controller-runtime's envtest looks for in KUBEBUILDER_ASSETS.
 var EnvtestAssets = []string{"etcd", "kube-apiserver", "kubectl"}
 
-// All returns the names of every program.
-func All() []string {
+// Names are those of every program of the set.
+func (s Set) Names() []string {
 	var names []string
-	for _, p := range programs {
+	for _, p := range s.programs {
 		names = append(names, p.name)
 	}
 	return names
 }
 
 // Dir returns the folder in which the binaries of the sources in the checkout are cached.
-func Dir(checkout string) (string, error) {
+func (s Set) Dir(checkout string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no place to keep binaries: %w", err)
 	}
-	digest, err := sourceDigest(filepath.Join(checkout, moduleFolder))
+	digest, err := s.sourceDigest(filepath.Join(checkout, s.folder))
 	if err != nil {
 		return "", err
 	}
 	return filepath.Join(cache, "spatialalign", "bin", digest), nil
 }
 
+// Source returns where the module cache has a file or folder of a module that the set pins.
+func (s Set) Source(ctx context.Context, checkout, module, path string) (string, error) {
+	list := goCommand(ctx, filepath.Join(checkout, s.folder), "mod", "download", "-json", module)
+	list.Stderr = os.Stderr
+	output, err := list.Output()
+	if err != nil {
+		return "", fmt.Errorf("module %s: %w", module, err)
+	}
+	var found struct{ Dir string }
+	if err := json.Unmarshal(output, &found); err != nil {
+		return "", fmt.Errorf("module %s: %w", module, err)
+	}
+	return filepath.Join(found.Dir, path), nil
+}
+
 // sourceDigest identifies the binaries' inputs: pinned versions, our own sources, Go's version and the platform.
-func sourceDigest(module string) (string, error) {
+func (s Set) sourceDigest(module string) (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, programs, buildFlags)
+	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH, s.programs, s.buildFlags())
 	var ours []string
-	for _, p := range programs {
+	for _, p := range s.programs {
 		if !strings.HasPrefix(p.pkg, "./") {
 			continue
 		}

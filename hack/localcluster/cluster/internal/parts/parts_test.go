@@ -10,20 +10,22 @@ import (
 
 func TestEveryAssetIsAProgram(t *testing.T) {
 	for _, name := range EnvtestAssets {
-		if !slices.Contains(All(), name) {
+		if !slices.Contains(Cluster.Names(), name) {
 			t.Errorf("%s is not among the programs", name)
 		}
 	}
 }
 
 func TestEveryProgramIsPinned(t *testing.T) {
-	content, err := os.ReadFile("../../../go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range programs {
-		if !strings.HasPrefix(p.pkg, "./") && !strings.Contains(string(content), p.pkg+"\n") {
-			t.Errorf("%s: go.mod has no tool line for %s", p.name, p.pkg)
+	for _, set := range []Set{Cluster, Extras, Prometheus} {
+		content, err := os.ReadFile(filepath.Join("../../../../..", set.folder, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range set.programs {
+			if !strings.HasPrefix(p.pkg, "./") && !strings.Contains(string(content), p.pkg+"\n") {
+				t.Errorf("%s: %s/go.mod has no tool line for %s", p.name, set.folder, p.pkg)
+			}
 		}
 	}
 }
@@ -79,7 +81,7 @@ b.go:3:2: undefined: x
 
 func digest(t *testing.T, sources string) string {
 	t.Helper()
-	sum, err := sourceDigest(sources)
+	sum, err := Cluster.sourceDigest(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
