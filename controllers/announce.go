@@ -82,8 +82,8 @@ func nestedMoved() predicate.Predicate {
 	}}
 }
 
-// jobMoved passes the changes of a Job that a plan can depend on: it ends, is suspended or goes on, is being deleted, or is
-// gone. That it appears is no news to the plan that made it.
+// jobMoved passes the changes of a Job that a plan can depend on: it ends, is suspended or goes on, is being deleted, is gone,
+// or loses a pod without which its others cannot go on. That it appears is no news to the plan that made it.
 func jobMoved() predicate.Predicate {
 	return predicate.Funcs{CreateFunc: func(c event.CreateEvent) bool {
 		job, ok := c.Object.(*batchv1.Job)
@@ -93,6 +93,7 @@ func jobMoved() predicate.Predicate {
 		after, ok2 := u.ObjectNew.(*batchv1.Job)
 		return !ok || !ok2 || jobs.Finished(before) != jobs.Finished(after) ||
 			ptr.Deref(before.Spec.Suspend, false) != ptr.Deref(after.Spec.Suspend, false) ||
-			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+			jobs.Gang(after) && ptr.Deref(before.Status.Terminating, 0) != ptr.Deref(after.Status.Terminating, 0)
 	}}
 }

@@ -5,17 +5,21 @@ import (
 	"errors"
 	"fmt"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 	"github.com/spatialalign/operator/internal/plan"
 )
 
-// notCreated says of a child why it could not be created.
+// notCreated says why something could not be created.
 type notCreated struct {
+	// child is its name in the records; empty of what is none, such as the Service of a Job.
 	child string
 	err   error
 }
@@ -37,7 +41,14 @@ func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]n
 	var failed []notCreated
 	for _, o := range create {
 		if err := e.create(ctx, o); err != nil {
-			failed = append(failed, notCreated{o.GetName(), err})
+			failed = append(failed, notCreated{recorded(o), err})
+			continue
+		}
+		if job, ok := o.(*batchv1.Job); ok && jobs.Gang(job) {
+			// It is owned by the Job, which has no UID before it exists. The next plan makes what is lost here.
+			if err := e.create(ctx, jobs.Service(job)); err != nil {
+				failed = append(failed, notCreated{err: err})
+			}
 		}
 	}
 	var errs []error
@@ -74,8 +85,18 @@ func (e *Engine) create(ctx context.Context, o plan.Object) error {
 	return nil
 }
 
+// recorded is the name of a child in the records; empty of what is none.
+func recorded(o client.Object) string {
+	if _, ok := o.(*corev1.Service); ok {
+		return "" // of the same name as its Job
+	}
+	return o.GetName()
+}
+
 func kindOf(o client.Object) string {
 	switch o.(type) {
+	case *corev1.Service:
+		return "Service"
 	case *v1alpha1.ScoringBatch:
 		return "ScoringBatch"
 	case *v1alpha1.PreferenceDataset:

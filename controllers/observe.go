@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -168,6 +169,12 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	c.Outcome = outcome
 	if outcome.State == jobs.Active && f.look {
 		c.Progress = e.Progress.Read(ctx, pods.Items)
+	}
+	if outcome.State == jobs.Active && jobs.Gang(job) {
+		var s corev1.Service
+		err := e.Live.Get(ctx, client.ObjectKeyFromObject(job), &s)
+		c.Unnamed = apierrors.IsNotFound(err)
+		return client.IgnoreNotFound(err)
 	}
 	return nil
 }

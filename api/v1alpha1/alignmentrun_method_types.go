@@ -198,7 +198,14 @@ type TrainingSpec struct {
 	// +default="Best"
 	Start TrainingStart `json:"start,omitempty"`
 
-	// gpusPerNode of the training's pod. Absent, what the runtime requests.
+	// nodes to train on: so many pods that work together, one a node where each takes all of a node's GPUs.
+	// +optional
+	// +default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	Nodes int32 `json:"nodes,omitempty"`
+
+	// gpusPerNode of each of the training's pods. Absent, what the runtime requests.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64

@@ -14,6 +14,8 @@ const (
 	LabelAttempt   = "alignment.spatialalign.dev/attempt"
 	// LabelRound is the resampling round, on children of rounds after the first.
 	LabelRound = "alignment.spatialalign.dev/round"
+	// LabelGang stands on the pods of a training on several nodes, which may talk to each other.
+	LabelGang = "alignment.spatialalign.dev/gang"
 
 	// AnnotationSpec carries the stage spec (JSON) on the pod template.
 	AnnotationSpec = "alignment.spatialalign.dev/spec"

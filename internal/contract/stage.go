@@ -41,6 +41,11 @@ const (
 	EnvShards = "SPATIALALIGN_SHARDS"
 	// EnvShard is this pod's shard, set by the Job controller of an Indexed Job.
 	EnvShard = "JOB_COMPLETION_INDEX"
+	// EnvNodes is how many pods train together, where there are several; then EnvShard is this pod's rank among them, and there
+	// is one shard. The pod of rank 0 waits for the others at EnvMasterAddress and EnvMasterPort.
+	EnvNodes         = "NNODES"
+	EnvMasterAddress = "MASTER_ADDR"
+	EnvMasterPort    = "MASTER_PORT"
 
 	// EnvImage is the image that the container was started from, as the pod names it; samples tell it in their provenance.
 	EnvImage = "SPATIALALIGN_IMAGE"

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	case gone != nil:
 		return nodeLost(job, gone, pods)
 	case len(pods) > MaxPods:
-		o, _ := failure(&batchv1.JobCondition{Reason: ClassTooManyPods}, pods)
+		o, _ := failure(job, &batchv1.JobCondition{Reason: ClassTooManyPods}, pods)
 		o.Endless, o.Message = true, clip(because(fmt.Sprintf("more than %d pods", MaxPods), o.Message))
 		return o
 	case n >= MaxInterruptions:
@@ -48,7 +49,10 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	case ptr.Deref(job.Spec.Suspend, false):
 		return Outcome{State: Active, Queued: true, Message: suspended(job)}
 	}
-	o := Outcome{State: Active, Stuck: clip(stuck(pods, now)), Stranded: stranded(pods)}
+	if o := broken(job, pods); o != nil {
+		return *o
+	}
+	o := Outcome{State: Active, Stuck: clip(cmp.Or(stuck(pods, now), incomplete(job, pods, now))), Stranded: stranded(pods)}
 	o.Queued = o.Stuck == "" && queued(pods)
 	switch unscheduled := waiting(pods); {
 	case o.Stuck != "":
@@ -103,7 +107,7 @@ func nodeLost(job *batchv1.Job, gone *corev1.Pod, pods []corev1.Pod) Outcome {
 		Message: fmt.Sprintf("pod %s did not end within %s of its grace period: node %s is lost", gone.Name, NodeLost, gone.Spec.NodeName),
 	}
 	if c := jobCondition(job, batchv1.JobFailureTarget); c != nil {
-		o, _ = failure(c, pods)
+		o, _ = failure(job, c, pods)
 	}
 	o.Endless, o.Lost = true, true
 	return o

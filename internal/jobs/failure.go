@@ -20,8 +20,13 @@ const (
 )
 
 // failure tells by the pod that failed last, but what others did to a pod tells nothing where another pod failed of
-// its own accord, and what is final comes before all.
-func failure(c *batchv1.JobCondition, pods []corev1.Pod) (Outcome, bool) {
+// its own accord, and what is final comes before all. Of a gang the pod that failed first tells.
+func failure(job *batchv1.Job, c *batchv1.JobCondition, pods []corev1.Pod) (Outcome, bool) {
+	if Gang(job) {
+		if o, complete, told := gangFailure(c, pods); told {
+			return o, complete
+		}
+	}
 	var last *corev1.Pod
 	for i := range pods {
 		p := &pods[i]

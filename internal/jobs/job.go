@@ -99,6 +99,8 @@ type Work struct {
 	Images  Images
 	// Scheduling of the run; nil leaves all to the runtime.
 	Scheduling *v1alpha1.SchedulingSpec
+	// Nodes is how many pods train together; 0 is 1.
+	Nodes int32
 	// GPUsPerNode is what a training pod gets; 0 leaves it to the runtime's resources.
 	GPUsPerNode int32
 	// ConfigMaps are prompt sources to mount, by set name.
@@ -120,7 +122,7 @@ func Build(w Work) *batchv1.Job {
 			CompletionMode:   ptr.To(batchv1.IndexedCompletion),
 			Completions:      ptr.To(place.shards),
 			Parallelism:      ptr.To(place.parallel),
-			PodFailurePolicy: failurePolicy(w.Spec.Stage),
+			PodFailurePolicy: failurePolicy(w),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels:      labels(w.Owner, w.Place),
@@ -136,6 +138,7 @@ func Build(w Work) *batchv1.Job {
 		job.Spec.BackoffLimitPerIndex = ptr.To(int32(1))
 	}
 	place.enqueue(job)
+	join(job)
 	return job
 }
 
@@ -152,7 +155,7 @@ func template(w Work) v1alpha1.StageTemplate {
 		t = w.Runtime.Track
 	case contract.Train:
 		t = w.Runtime.Train
-		t.Shards = 1
+		t.Shards = max(w.Nodes, 1)
 	}
 	t.Resources = resources(w, t)
 	return t
@@ -209,6 +212,9 @@ func restricted() *corev1.SecurityContext {
 }
 
 func environment(w Work, t v1alpha1.StageTemplate, shards int32) []corev1.EnvVar {
+	if w.Spec.Stage == contract.Train {
+		shards = 1 // its pods work together: see join
+	}
 	env := make([]corev1.EnvVar, 0, len(t.Env)+7)
 	for _, e := range t.Env {
 		env = append(env, corev1.EnvVar{Name: e.Name, Value: ptr.Deref(e.Value, "")})

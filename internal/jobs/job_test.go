@@ -91,6 +91,12 @@ func everyStage() map[string]jobs.Work {
 			Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("2")},
 		},
 	}}
+	train := work(v1alpha1.StageTrain, s3, contract.Spec{Stage: contract.Train, Train: &contract.TrainSpec{
+		Prompts: pinned("prompts.jsonl"), Pairs: pinned("pairs.jsonl"), Model: model, NumericsRevision: "1", Seed: 1, Iteration: 1,
+		Training: contract.Training{Steps: 3000, PairsPerStep: 4, LearningRate: "0.0001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 64, LoRAAlpha: 64},
+	}})
+	gang := train
+	gang.Nodes, gang.GPUsPerNode = 4, 8
 	return map[string]jobs.Work{
 		"prepare":       prepare,
 		"sample":        sample,
@@ -106,10 +112,8 @@ func everyStage() map[string]jobs.Work {
 			Best: pinned("best.jsonl"), Candidate: pinned("candidate.jsonl"), Threshold: "0.7", Confidence: "0.95", Resamples: 10000, Seed: 1,
 		}}),
 		"lineage": lineage,
-		"train": work(v1alpha1.StageTrain, s3, contract.Spec{Stage: contract.Train, Train: &contract.TrainSpec{
-			Prompts: pinned("prompts.jsonl"), Pairs: pinned("pairs.jsonl"), Model: model, NumericsRevision: "1", Seed: 1, Iteration: 1,
-			Training: contract.Training{Steps: 3000, PairsPerStep: 4, LearningRate: "0.0001", Beta: "1", Lambda: "0.5", MarginClip: "5", LoRARank: 64, LoRAAlpha: 64},
-		}}),
+		"train":   train,
+		"gang":    gang,
 	}
 }
 

@@ -86,7 +86,7 @@ func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string
 	pods = slices.Clone(pods) // in the order of names, so that what is said does not depend on the list's
 	slices.SortStableFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {
-		o, complete = failure(c, pods)
+		o, complete = failure(job, c, pods)
 	} else if jobCondition(job, batchv1.JobComplete) != nil {
 		o, complete = success(job, pods)
 	} else {
@@ -98,6 +98,9 @@ func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string
 
 func success(job *batchv1.Job, pods []corev1.Pod) (Outcome, bool) {
 	shards := int(ptr.Deref(job.Spec.Completions, 1))
+	if Gang(job) {
+		shards = 1 // the first pod writes for all
+	}
 	o := Outcome{State: Succeeded, Outputs: map[string]contract.Artifact{}, Counts: map[string]int64{}, Metrics: map[string]string{}}
 	seen := map[int]bool{}
 	var complaint string

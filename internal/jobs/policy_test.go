@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"slices"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,7 +18,7 @@ func TestSiblingsOfAFailedShard(t *testing.T) {
 		why          string
 		pod          corev1.Pod
 		shard, train batchv1.PodFailurePolicyAction // empty where the failure is counted
-	}{
+	}{ // of a training on several nodes every failure ends the Job
 		{"bad spec", pod(0, 64, 0, ""), failJob, failJob},
 		{"weights do not match", pod(0, 66, 0, ""), failJob, failJob},
 		{"out of GPU memory", pod(0, 77, 0, ""), failJob, failJob},
@@ -32,6 +33,7 @@ func TestSiblingsOfAFailedShard(t *testing.T) {
 		{"told to stop", pod(0, 143, 0, ""), ignore, ignore},
 		{"evicted, whatever its exit code", disrupted(pod(0, 64, 0, ""), "TerminationByKubelet"), ignore, ignore},
 	}
+	gang := jobs.Build(everyStage()["gang"]).Spec
 	sample, track, train := jobs.Build(everyStage()["sample"]).Spec, jobs.Build(everyStage()["track"]).Spec, jobs.Build(everyStage()["train"]).Spec
 	for _, tt := range tests {
 		for _, spec := range []batchv1.JobSpec{sample, track} {
@@ -41,6 +43,9 @@ func TestSiblingsOfAFailedShard(t *testing.T) {
 		}
 		if got := firstRule(train.PodFailurePolicy, &tt.pod); got != tt.train {
 			t.Errorf("%s: %q for training, want %q", tt.why, got, tt.train)
+		}
+		if got := firstRule(gang.PodFailurePolicy, &tt.pod); got != failJob {
+			t.Errorf("%s: %q for training on several nodes, want %q", tt.why, got, failJob)
 		}
 	}
 	// What is counted ends its own shard at most.
@@ -65,10 +70,9 @@ func firstRule(policy *batchv1.PodFailurePolicy, p *corev1.Pod) batchv1.PodFailu
 			continue
 		}
 		for _, s := range p.Status.ContainerStatuses {
-			for _, code := range rule.OnExitCodes.Values {
-				if s.Name == *rule.OnExitCodes.ContainerName && s.State.Terminated.ExitCode == code {
-					return rule.Action
-				}
+			listed := slices.Contains(rule.OnExitCodes.Values, s.State.Terminated.ExitCode)
+			if s.Name == *rule.OnExitCodes.ContainerName && listed == (rule.OnExitCodes.Operator == batchv1.PodFailurePolicyOnExitCodesOpIn) {
+				return rule.Action
 			}
 		}
 	}

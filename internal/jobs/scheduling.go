@@ -39,7 +39,8 @@ type scheduling struct {
 	topology v1alpha1.TopologySpec
 }
 
-// schedule is the run's word on the stage, or the runtime's number of shards. Training is one pod.
+// schedule is the run's word on the stage, or the runtime's number of shards. The pods of a training are not shards: they
+// run together.
 func schedule(w Work, shards int32) scheduling {
 	own := stageScheduling(w)
 	if w.Spec.Stage != contract.Train {

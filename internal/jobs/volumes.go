@@ -62,9 +62,12 @@ func cpuResources() corev1.ResourceRequirements {
 
 // failurePolicy maps the contract's exit codes: evictions and checkpoints cost nothing, what a retry cannot
 // mend fails the Job at once, a bad input fails its index (the Job, where there is but one), all else counts.
-func failurePolicy(stage contract.Stage) *batchv1.PodFailurePolicy {
+func failurePolicy(w Work) *batchv1.PodFailurePolicy {
 	badInput := batchv1.PodFailurePolicyActionFailIndex
-	if stage == contract.Train {
+	if w.Spec.Stage == contract.Train {
+		if w.Nodes > 1 {
+			return gangPolicy()
+		}
 		badInput = batchv1.PodFailurePolicyActionFailJob
 	}
 	return &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{

@@ -52,6 +52,8 @@ type Child struct {
 	Place    jobs.Place
 	Deleting bool
 	Outcome  jobs.Outcome
+	// Unnamed says that the Service is missing by which the pods of a Job find each other.
+	Unnamed bool
 	// Progress that the child's pods report; nil when none could be read.
 	Progress *contract.Progress
 	// Batch and Dataset are set where the child is one; a Job has neither.

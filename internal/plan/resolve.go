@@ -17,6 +17,7 @@ type resolved struct {
 	headline          v1alpha1.Fraction
 	minDelta          v1alpha1.Fraction
 	training          contract.Training
+	nodes             int32
 	gpusPerNode       int32
 }
 
@@ -40,6 +41,7 @@ func resolve(spec v1alpha1.AlignmentRunSpec, d v1alpha1.RuntimeDefaults) resolve
 		headline:          evaluation.HeadlineThreshold,
 		minDelta:          acceptance.MinDelta,
 		training:          resolveTraining(training, d.Training),
+		nodes:             max(training.Nodes, 1),
 		gpusPerNode:       training.GPUsPerNode,
 	}
 }

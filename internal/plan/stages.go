@@ -109,6 +109,9 @@ func (s *stages) watch(rec *v1alpha1.StageStatus, at jobs.Place, child *Child) {
 		rec.Message = clip(child.Outcome.Message, maxStageMessage) // else what ended the last attempt stays
 	}
 	s.active = append(s.active, child)
+	if job, ok := child.Object.(*batchv1.Job); ok && child.Unnamed {
+		s.create = append(s.create, jobs.Service(job)) // the one that came with the Job was lost, or is gone
+	}
 	if child.Outcome.Stuck == "" {
 		rec.StuckSince = nil
 		return

@@ -167,6 +167,12 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 	w.check(before, next)
 	w.tell(before, next.Status)
 	for _, o := range next.Create {
+		if o.GetObjectKind().GroupVersionKind().Kind == "Service" {
+			c := w.children[slices.IndexFunc(w.children, func(c *Child) bool { return c.Object.GetName() == o.GetName() })]
+			w.log("create the Service of %s", placed(c.Place))
+			c.Unnamed = false
+			continue
+		}
 		p := placeOf(o)
 		child := &Child{Object: o, Place: p}
 		if child.takesStored() {

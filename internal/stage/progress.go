@@ -63,6 +63,13 @@ func (p *Progress) Skip(n int64) {
 	p.stepped = p.now()
 }
 
+// Beat says that there is no step to make, and that this is no fault: others are waited for.
+func (p *Progress) Beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stepped = p.now()
+}
+
 // Metric shows a current value, for example the loss. NaN and infinities remove it.
 func (p *Progress) Metric(name string, value float64) {
 	p.mu.Lock()

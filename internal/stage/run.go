@@ -100,6 +100,7 @@ func run(ctx context.Context, args []string, stages map[contract.Stage]Func, dep
 		Spec: spec, SpecDigest: c.specDigest, Store: store, Progress: newProgress(deps.Now, c.heartbeat),
 		Log:     log.With("stage", c.stage, "shard", c.shard, "attempt", c.attempt),
 		Attempt: c.attempt, Shard: c.shard, Shards: c.shards, PodUID: c.podUID, Version: deps.Version, Image: deps.Getenv(contract.EnvImage),
+		Nodes: c.nodes, Rank: c.rank, Master: c.master, Heartbeat: c.heartbeat,
 	}
 	t.newManifest()
 	defer t.serve(ctx, c.progressAddress)()
@@ -108,6 +109,9 @@ func run(ctx context.Context, args []string, stages map[contract.Stage]Func, dep
 	}
 	if err := protect(ctx, t, stages[c.stage]); err != nil {
 		return nil, err
+	}
+	if t.Rank > 0 {
+		return follower(), nil
 	}
 	// The work is done: a SIGTERM that arrives now must not lose it.
 	return t.commit(context.WithoutCancel(ctx))
@@ -148,6 +152,8 @@ type call struct {
 	store, podUID          string
 	progressAddress        string
 	attempt, shard, shards int
+	nodes, rank            int
+	master                 string
 	heartbeat              time.Duration
 }
 
@@ -195,15 +201,33 @@ func (c *call) parseEnv(getenv func(string) string) error {
 		return n, nil
 	}
 	const many = 1 << 20
-	var errs [4]error
+	var errs [5]error
 	var seconds int
 	c.attempt, errs[0] = number(contract.EnvAttempt, 0, 0, many)
 	c.shards, errs[1] = number(contract.EnvShards, 1, 1, many)
-	c.shard, errs[2] = number(contract.EnvShard, 0, 0, max(0, c.shards-1))
+	if c.nodes = 1; c.stage == contract.Train {
+		c.nodes, errs[4] = number(contract.EnvNodes, 1, 1, many)
+	}
+	index, err := number(contract.EnvShard, 0, 0, max(c.shards, c.nodes)-1)
+	if errs[2] = err; c.nodes > 1 {
+		c.rank = index
+	} else {
+		c.shard = index
+	}
 	seconds, errs[3] = number(EnvHeartbeat, int(defaultHeartbeat.Seconds()), 1, many)
 	c.heartbeat = time.Duration(seconds) * time.Second
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
+	}
+	if c.nodes > 1 {
+		if c.shards > 1 {
+			return fmt.Errorf("environment variable %s is %d, want 1 where %s is %d", contract.EnvShards, c.shards, contract.EnvNodes, c.nodes)
+		}
+		host, port := getenv(contract.EnvMasterAddress), getenv(contract.EnvMasterPort)
+		if host == "" || port == "" {
+			return fmt.Errorf("environment variables %s and %s are %q and %q, want host and port of the first of %d pods", contract.EnvMasterAddress, contract.EnvMasterPort, host, port, c.nodes)
+		}
+		c.master = net.JoinHostPort(host, port)
 	}
 	if c.store = getenv(contract.EnvStore); c.store == "" {
 		return fmt.Errorf("environment variable %s is not set: want file:///dir or s3://bucket/prefix", contract.EnvStore)

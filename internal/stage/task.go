@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/contract"
@@ -24,6 +25,12 @@ type Task struct {
 	Progress   *Progress
 	// Attempt of the stage, from 0; Shard of Shards.
 	Attempt, Shard, Shards int
+	// Nodes is how many pods train together, each running the same Func, and Rank is this pod's place among them; that of rank
+	// 0 listens at Master, a host and port, and alone writes. 1, 0 and empty of all other stages.
+	Nodes, Rank int
+	Master      string
+	// Heartbeat is how long a stage may make no step.
+	Heartbeat time.Duration
 	// PodUID makes the keys of what this pod writes its own.
 	PodUID string
 	// Version of the program, and the image that it came in, if it was told.
@@ -152,11 +159,17 @@ func (t *Task) adopt(ctx context.Context) (*contract.Termination, error) {
 	if err != nil || done == nil {
 		return nil, err
 	}
+	if t.Rank > 0 {
+		return follower(), nil
+	}
 	t.Log.Info("adopted the result of an earlier attempt", "manifest", done.Artifact.Key)
 	termination := success(*done)
 	termination.Counts["adopted"] = 1
 	return termination, nil
 }
+
+// follower is the termination message of a pod that has helped another to its manifest.
+func follower() *contract.Termination { return &contract.Termination{Class: contract.ExitDone.Class()} }
 
 func success(done artifact.Done) *contract.Termination {
 	counts := maps.Clone(done.Manifest.Counts)

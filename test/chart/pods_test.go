@@ -67,12 +67,16 @@ func TestStagePodsAreClosed(t *testing.T) {
 		{"namespace-ready", func(t *testing.T) []object { return manifests(t, "config/samples/namespace-ready.yaml") }, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var ingress, egress int
+			var ingress, egress, gangs int
 			for _, o := range ofKind(test.objects(t), "NetworkPolicy") {
 				var np networkingv1.NetworkPolicy
 				convert(t, o, &np)
+				if np.Spec.PodSelector.MatchLabels[labelGang] == "true" {
+					checkGang(t, &np)
+					gangs++
+				}
 				if np.Spec.PodSelector.MatchLabels["alignment.spatialalign.dev/managed"] != "true" {
-					continue // the operator's own
+					continue // the operator's own, and those of gangs
 				}
 				egress += len(np.Spec.Egress)
 				for _, rule := range np.Spec.Egress {
@@ -90,9 +94,30 @@ func TestStagePodsAreClosed(t *testing.T) {
 					}
 				}
 			}
-			if ingress != 1 || egress != test.egress {
-				t.Errorf("%d ingress and %d egress rules, want 1 and %d", ingress, egress, test.egress)
+			if ingress != 1 || egress != test.egress || gangs != 1 {
+				t.Errorf("%d ingress and %d egress rules, %d policies of gangs, want 1, %d and 1", ingress, egress, gangs, test.egress)
 			}
 		})
+	}
+}
+
+const labelGang = "alignment.spatialalign.dev/gang"
+
+// checkGang wants a policy by which pods of trainings on several nodes reach each other, and names, and nothing else.
+func checkGang(t *testing.T, np *networkingv1.NetworkPolicy) {
+	t.Helper()
+	each := func(peers []networkingv1.NetworkPolicyPeer) bool {
+		return len(peers) == 1 && peers[0].NamespaceSelector == nil && peers[0].IPBlock == nil && peers[0].PodSelector.MatchLabels[labelGang] == "true"
+	}
+	if len(np.Spec.Ingress) != 1 || !each(np.Spec.Ingress[0].From) {
+		t.Errorf("%s lets in %v", np.Name, np.Spec.Ingress)
+	}
+	if len(np.Spec.Egress) != 2 || !each(np.Spec.Egress[0].To) || len(np.Spec.Egress[1].Ports) != 2 {
+		t.Errorf("%s lets out %v", np.Name, np.Spec.Egress)
+	}
+	for _, port := range np.Spec.Egress[1].Ports {
+		if port.Port.IntValue() != 53 {
+			t.Errorf("%s lets names be asked for on port %s", np.Name, port.Port)
+		}
 	}
 }

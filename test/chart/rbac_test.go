@@ -73,6 +73,9 @@ func TestOperatorCannotChangeWhatPeopleWrote(t *testing.T) {
 		if allows(rules, verb, "", "pods") {
 			t.Errorf("the operator may %s pods", verb)
 		}
+		if verb != "create" && allows(rules, verb, "", "services") {
+			t.Errorf("the operator may %s services", verb)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ func TestAlignmentRunNumbers(t *testing.T) {
 		{"spec.training.pairsPerStep", 1, 65_536},
 		{"spec.training.lora.rank", 1, 1024},
 		{"spec.training.lora.alpha", 1, 4096},
+		{"spec.training.nodes", 1, 64},
 		{"spec.training.gpusPerNode", 1, 64},
 		{"spec.evaluation.samplesPerPrompt", 1, 1000},
 		{"spec.evaluation.seed", 0, none},

@@ -77,6 +77,7 @@ func TestConformance(t *testing.T) {
 		Prompts:      lines,
 		Slowly:       []string{"WAN_PACE_MILLISECONDS=300"},
 		Reproducible: true,
+		OneNode:      true,
 	})
 }
 

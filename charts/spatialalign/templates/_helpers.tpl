@@ -74,6 +74,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]
   verbs: [get, list, watch]
+# By these the pods of a training on several nodes find each other. They go with their Job.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create]
 # Whether the prompts that a run names are there; read once, before the run is accepted.
 - apiGroups: [""]
   resources: [configmaps]

@@ -30,6 +30,8 @@ type Runtime struct {
 	Slowly []string
 	// Reproducible says that the same spec gives the same bytes, also when interrupted.
 	Reproducible bool
+	// OneNode says that a training runs in one pod only: NNODES above 1 is refused with code 64.
+	OneNode bool
 }
 
 // Run runs all tests against the runtime.
@@ -41,4 +43,9 @@ func Run(t *testing.T, r Runtime) {
 	t.Run("settings", func(t *testing.T) { s.settings(t) })
 	t.Run("refusals", func(t *testing.T) { s.refusals(t) })
 	t.Run("interruptions", func(t *testing.T) { s.interruptions(t) })
+	if r.OneNode {
+		t.Run("several nodes", func(t *testing.T) { s.with(t).refusesSeveralNodes() })
+	} else {
+		t.Run("several nodes", func(t *testing.T) { s.gang(t) })
+	}
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Rate                       float64
 	WarmupSteps, ScheduleSteps int
 	Objective                  Objective
+	// Team that takes the steps together; nil for one that trains alone.
+	Team Team
 }
 
 // Stats of one step; GradNorm is before clipping to 1.
@@ -99,24 +101,16 @@ func (t *Trainer) Done() int { return t.adam.Step }
 // Adapter in training.
 func (t *Trainer) Adapter() *model.Adapter { return t.adapter }
 
-// Step takes the next step. After ErrDiverged the adapter is as it was before the step.
+// Step takes the next step. After ErrDiverged, or an error of the team, the adapter is as it was before the step.
 func (t *Trainer) Step() (Stats, error) {
 	step := t.adam.Step
 	t.compute(step)
-	stats := Stats{Step: step}
-	total := t.chunks[0].gradient.Slices()
-	for i, c := range t.chunks {
-		if i > 0 {
-			for j, g := range c.gradient.Slices() {
-				for k, v := range g {
-					total[j][k] += v
-				}
-			}
-		}
-		stats.Loss += c.sum.Loss / float64(t.options.PairsPerStep)
-		stats.Margin += c.sum.Margin / float64(t.options.PairsPerStep)
-		stats.Regularizer += c.sum.Regularizer / float64(t.options.PairsPerStep)
+	terms, err := t.total()
+	if err != nil {
+		return Stats{}, err
 	}
+	stats := Stats{Step: step, Terms: terms}
+	total := t.chunks[0].gradient.Slices()
 	nn.Scale(total, 1/float32(t.options.PairsPerStep))
 	stats.GradNorm = nn.Norm(total)
 	if sum := stats.Loss + stats.GradNorm; math.IsNaN(sum) || math.IsInf(sum, 0) {
@@ -130,13 +124,16 @@ func (t *Trainer) Step() (Stats, error) {
 	return stats, nil
 }
 
-// compute all chunks of a step, on as many processors as there are.
+// compute this trainer's chunks of a step, on as many processors as there are.
 func (t *Trainer) compute(step int) {
 	workers := min(runtime.GOMAXPROCS(0), len(t.chunks))
 	var wait sync.WaitGroup
 	for w := range workers {
 		wait.Go(func() {
 			for i := w; i < len(t.chunks); i += workers {
+				if !t.mine(i) {
+					continue
+				}
 				t.fill(t.chunks[i], step*t.options.PairsPerStep+i*chunkPairs)
 				t.chunks[i].compute(t.base, t.adapter, t.reference, t.options.Objective)
 			}

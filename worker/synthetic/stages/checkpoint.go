@@ -36,10 +36,10 @@ func save(ctx context.Context, t *stage.Task, trainer *align.Trainer, history []
 
 // restore takes up the training at the newest checkpoint that any attempt at the same spec left.
 // Damaged ones and those of another spec are passed over.
-func restore(ctx context.Context, t *stage.Task, trainer *align.Trainer) ([]align.Stats, error) {
+func restore(ctx context.Context, t *stage.Task, trainer *align.Trainer) (checkpoint []byte, history []align.Stats, err error) {
 	keys, err := t.Store.List(ctx, t.Spec.Output+"/")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	type found struct{ step, hash, key string }
 	var checkpoints []found
@@ -52,7 +52,7 @@ func restore(ctx context.Context, t *stage.Task, trainer *align.Trainer) ([]alig
 	for _, c := range checkpoints {
 		data, err := t.Store.ReadVerified(ctx, contract.Artifact{Key: c.key, Digest: "sha256:" + c.hash}, maxCheckpoint)
 		if err != nil && !artifact.IsCorrupt(err) && !artifact.IsMissing(err) {
-			return nil, err
+			return nil, nil, err
 		}
 		var history []align.Stats
 		if err == nil {
@@ -64,7 +64,7 @@ func restore(ctx context.Context, t *stage.Task, trainer *align.Trainer) ([]alig
 		}
 		t.Log.Info("training goes on", "checkpoint", c.key, "step", trainer.Done())
 		t.Progress.Skip(int64(trainer.Done()))
-		return history, nil
+		return data, history, nil
 	}
-	return nil, nil
+	return nil, nil, nil
 }

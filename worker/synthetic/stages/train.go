@@ -13,6 +13,7 @@ import (
 	"github.com/spatialalign/operator/internal/stage"
 	"github.com/spatialalign/operator/worker/synthetic/align"
 	"github.com/spatialalign/operator/worker/synthetic/base"
+	"github.com/spatialalign/operator/worker/synthetic/gang"
 	"github.com/spatialalign/operator/worker/synthetic/model"
 )
 
@@ -56,24 +57,26 @@ func train(ctx context.Context, t *stage.Task, pace Pacer) error {
 	if err != nil {
 		return err
 	}
-	trainer, err := align.New(m.Weights, adapter, reference, pairs, options)
-	if err != nil {
-		return stage.Errorf(contract.ExitBadInput, "pairs %s: %w", spec.Pairs.Key, err)
-	}
 	t.Progress.Total(int64(spec.Training.Steps), "steps")
 	t.Metric("paceMilliseconds", float64(pace.Milliseconds))
-	history, err := restore(ctx, t, trainer)
-	if err != nil {
-		return err
-	}
-	if history, err = steps(ctx, t, trainer, history, pace); err != nil {
-		return err
-	}
-	return finish(ctx, t, m, adapter, history)
+	return together(ctx, t, &options, func(team *gang.Gang) error {
+		trainer, err := align.New(m.Weights, adapter, reference, pairs, options)
+		if err != nil {
+			return stage.Errorf(contract.ExitBadInput, "pairs %s: %w", spec.Pairs.Key, err)
+		}
+		history, err := takeUp(ctx, t, trainer, team)
+		if err != nil {
+			return err
+		}
+		if history, err = steps(ctx, t, trainer, history, pace, team); err != nil || t.Rank > 0 {
+			return err
+		}
+		return finish(ctx, t, m, adapter, history)
+	})
 }
 
-// steps takes the steps that are left. When the context ends it saves a checkpoint first.
-func steps(ctx context.Context, t *stage.Task, trainer *align.Trainer, history []align.Stats, pace Pacer) ([]align.Stats, error) {
+// steps takes the steps that are left. When the context of any pod ends, the first pod saves a checkpoint before all end.
+func steps(ctx context.Context, t *stage.Task, trainer *align.Trainer, history []align.Stats, pace Pacer, team *gang.Gang) ([]align.Stats, error) {
 	every := cmp.Or(t.Spec.Train.Training.CheckpointEverySteps, checkpointEvery)
 	for trainer.Done() < t.Spec.Train.Training.Steps {
 		stats, err := trainer.Step()
@@ -86,14 +89,20 @@ func steps(ctx context.Context, t *stage.Task, trainer *align.Trainer, history [
 		history = append(history, stats)
 		t.Progress.Add(1)
 		t.Progress.Metric("loss", stats.Loss)
-		interrupted := pace.wait(ctx)
-		if interrupted != nil || trainer.Done()%every == 0 {
+		interrupted, err := agree(team, pace.wait(ctx) != nil)
+		if err != nil {
+			return nil, err
+		}
+		if t.Rank == 0 && (interrupted || trainer.Done()%every == 0) {
 			// The context may have ended; what was learnt must still be saved.
 			if err := save(context.WithoutCancel(ctx), t, trainer, history); err != nil {
 				return nil, err
 			}
 		}
-		if interrupted != nil {
+		if interrupted {
+			if _, err := agree(team, true); err != nil { // the others wait until it is saved
+				return nil, err
+			}
 			return nil, fmt.Errorf("%w: after step %d of %d", stage.ErrInterrupted, trainer.Done(), t.Spec.Train.Training.Steps)
 		}
 	}

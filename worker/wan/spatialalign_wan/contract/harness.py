@@ -135,6 +135,8 @@ def parse_call(arguments: Sequence[str], stages: Mapping[str, Work], environ: Ma
         return int(text)
 
     many = 1 << 20
+    if stage == "train" and (nodes := number("NNODES", 1, 1, many)) > 1:
+        raise bad_spec(f"environment variable NNODES is {nodes}: this runtime trains on one node, set training.nodes to 1")
     shards = number("SPATIALALIGN_SHARDS", 1, 1, many)
     store = environ.get("SPATIALALIGN_STORE", "")
     if not store:
