@@ -23,7 +23,9 @@ func (e *Engine) count(o client.Object, runtime string, before, after ledger) {
 	}
 	owned := metav1.GetControllerOf(o) != nil
 	_, run := o.(*v1alpha1.AlignmentRun)
-	e.Counters.Add(o.GetNamespace(), runtime, metrics.Difference(before.measured(run, owned), after.measured(run, owned)))
+	was, is := before.measured(run, owned), after.measured(run, owned)
+	e.Counters.Begin(o.GetNamespace(), runtime, is)
+	e.Counters.Add(o.GetNamespace(), runtime, metrics.Difference(was, is))
 }
 
 // measured is what metrics read of a ledger.

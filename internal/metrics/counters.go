@@ -1,6 +1,12 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
 
 // The counters, and the histogram of waiting times.
 const (
@@ -19,6 +25,8 @@ var waits = []float64{5, 30, 120, 600, 3600, 4 * 3600, 24 * 3600}
 type Counters struct {
 	gpuSeconds, wasted, attempts, interruptions, finished *prometheus.CounterVec
 	wait                                                  *prometheus.HistogramVec
+	// begun has every place whose series exist.
+	begun sync.Map
 }
 
 // NewCounters makes the counters, and registers them.
@@ -38,6 +46,57 @@ func NewCounters(registry prometheus.Registerer) *Counters {
 	}
 	registry.MustRegister(c.gpuSeconds, c.wasted, c.attempts, c.interruptions, c.finished, c.wait)
 	return c
+}
+
+// place is what the series of a stage, or with an empty stage of whole runs, are told apart by.
+type place struct{ namespace, runtime, stage string }
+
+// Begin makes the series of a status, at 0 where they are new: Prometheus' increase sees growth, not what a series begins with.
+func (c *Counters) Begin(namespace, runtime string, s Status) {
+	if s.Run && c.first(place{namespace, runtime, ""}) {
+		for _, reason := range endings {
+			c.finished.WithLabelValues(namespace, runtime, reason)
+		}
+	}
+	for _, records := range s.Stages {
+		for i := range records {
+			stage := records[i].Name
+			if s.Run && nested(stage) {
+				stage = v1alpha1.StageTrack
+			}
+			if c.first(place{namespace, runtime, string(stage)}) {
+				c.beginStage(namespace, runtime, stage)
+			}
+		}
+	}
+}
+
+func (c *Counters) first(p place) bool {
+	_, before := c.begun.LoadOrStore(p, true)
+	return !before
+}
+
+func (c *Counters) beginStage(namespace, runtime string, stage v1alpha1.StageName) {
+	c.wait.WithLabelValues(namespace, runtime, string(stage))
+	for _, outcome := range append([]string{OutcomeSucceeded, outcomeOther}, classes...) {
+		c.attempts.WithLabelValues(namespace, runtime, string(stage), outcome)
+	}
+	switch stage {
+	case v1alpha1.StageSample, v1alpha1.StageTrack, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageTestSample:
+		c.gpuSeconds.WithLabelValues(namespace, runtime, string(stage))
+		c.interruptions.WithLabelValues(namespace, runtime, string(stage))
+		for _, outcome := range []string{OutcomeFailed, OutcomeInterrupted} {
+			c.wasted.WithLabelValues(namespace, runtime, string(stage), outcome)
+		}
+	}
+}
+
+// endings of runs.
+var endings = []string{
+	v1alpha1.ReasonTargetReached, v1alpha1.ReasonIterationsCompleted, v1alpha1.ReasonConverged, v1alpha1.ReasonNoImprovement, v1alpha1.ReasonRejected,
+	v1alpha1.ReasonCollapsed, v1alpha1.ReasonInsufficientPairs, v1alpha1.ReasonGuardrailTripped, v1alpha1.ReasonBudgetExceeded,
+	v1alpha1.ReasonDeadlineExceeded, v1alpha1.ReasonApprovalDenied, v1alpha1.ReasonApprovalTimedOut, v1alpha1.ReasonStageFailed,
+	v1alpha1.ReasonTooManyInvalid, v1alpha1.ReasonInvalidSpec,
 }
 
 // Add what a recorded change of status tells of an object in a namespace, of a runtime.

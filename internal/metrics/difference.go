@@ -91,7 +91,11 @@ func (d *difference) attempts(was, is *v1alpha1.StageStatus) {
 func (d *difference) ending(before, after []metav1.Condition) {
 	for _, kind := range []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed} {
 		if c := meta.FindStatusCondition(after, kind); c != nil && c.Status == metav1.ConditionTrue && !meta.IsStatusConditionTrue(before, kind) {
-			d.add(Finished, "", c.Reason, 1)
+			reason := c.Reason
+			if !slices.Contains(endings, reason) {
+				reason = outcomeOther
+			}
+			d.add(Finished, "", reason, 1)
 		}
 	}
 }
@@ -145,7 +149,7 @@ const (
 	outcomeOther = "Other"
 )
 
-// classes of failures that have a name among the outcomes.
+// classes of failures that have a name among the outcomes. One of them is Interrupted: too often within one Job.
 var classes = []string{
 	contract.ExitBadSpec.Class(), contract.ExitBadInput.Class(), contract.ExitMismatch.Class(), contract.ExitStorage.Class(),
 	contract.ExitBug.Class(), contract.ExitGPU.Class(), contract.ExitOutOfMemory.Class(), contract.ExitDiverged.Class(),

@@ -137,6 +137,10 @@ func TestDifferenceOfAnEnd(t *testing.T) {
 	if diff := cmp.Diff(want, metrics.Difference(running, failed)); diff != "" {
 		t.Error(diff)
 	}
+	want[0].Outcome = "Other"
+	if diff := cmp.Diff(want, metrics.Difference(running, condition(v1alpha1.ConditionComplete, "run-4711"))); diff != "" {
+		t.Errorf("for a reason that is on no list: %s", diff)
+	}
 	if got := metrics.Difference(failed, failed); got != nil {
 		t.Errorf("a run that had ended ends again: %v", got)
 	}

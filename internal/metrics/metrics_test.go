@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/metrics"
 )
 
@@ -62,6 +63,36 @@ spatialalign_stage_wait_seconds_sum{namespace="team-a",runtime="wan",stage="Trai
 spatialalign_stage_wait_seconds_count{namespace="team-a",runtime="wan",stage="Train"} 2
 `
 	if err := testutil.GatherAndCompare(everything(t), strings.NewReader(want), metrics.GPUSeconds, metrics.Wait); err != nil {
+		t.Error(err)
+	}
+}
+
+// Series begin at 0 with the first status that has their stage, so that what comes first is growth; stages without GPUs have none of theirs.
+func TestSeriesBeginAtZero(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	c := metrics.NewCounters(registry)
+	s := metrics.Status{Run: true, Stages: map[int32][]v1alpha1.StageStatus{0: {
+		{Name: v1alpha1.StagePrepare}, {Name: v1alpha1.StageSample}, {Name: v1alpha1.StageEvaluationScore},
+	}}}
+	for range 2 {
+		c.Begin("team-a", "wan", s)
+	}
+	for metric, want := range map[string]int{
+		metrics.Attempts: 3 * 14, metrics.Wait: 3, metrics.GPUSeconds: 2, metrics.WastedGPUSeconds: 2 * 2, metrics.Interruptions: 2, metrics.Finished: 15,
+	} {
+		if got, err := testutil.GatherAndCount(registry, metric); err != nil || got != want {
+			t.Errorf("%s has %d series, want %d, %v", metric, got, want, err)
+		}
+	}
+	c.Add("team-a", "wan", []metrics.Increment{{Metric: metrics.GPUSeconds, Stage: "Sample", Value: 3}})
+	c.Begin("team-a", "wan", s)
+	want := strings.NewReader(`
+# HELP spatialalign_gpu_seconds_total GPU time of pods, from scheduling to end, as recorded in status.
+# TYPE spatialalign_gpu_seconds_total counter
+spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Sample"} 3
+spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Track"} 0
+`)
+	if err := testutil.GatherAndCompare(registry, want, metrics.GPUSeconds); err != nil {
 		t.Error(err)
 	}
 }
