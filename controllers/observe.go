@@ -168,7 +168,7 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	}
 	c.Outcome = outcome
 	if outcome.State == jobs.Active && f.look {
-		c.Progress = e.Progress.Read(ctx, pods.Items)
+		c.Progress = e.Progress.Read(ctx, jobs.Telling(job, pods.Items))
 	}
 	if outcome.State == jobs.Active && jobs.Gang(job) {
 		var s corev1.Service

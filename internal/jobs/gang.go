@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,6 +66,14 @@ func Service(job *batchv1.Job) *corev1.Service {
 			Ports:    []corev1.ServicePort{{Name: "rendezvous", Port: masterPort, Protocol: corev1.ProtocolTCP}},
 		},
 	}
+}
+
+// Telling are the pods whose progress adds up to the Job's: those of a gang all tell the same, the first one for all.
+func Telling(job *batchv1.Job, pods []corev1.Pod) []corev1.Pod {
+	if !Gang(job) {
+		return pods
+	}
+	return slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool { return p.Annotations[batchv1.JobCompletionIndexAnnotation] != "0" })
 }
 
 // gangPolicy ends the Job with the first of its pods that fails, however it does. The condition of the Job then names that

@@ -190,3 +190,14 @@ func TestUsageOfAGang(t *testing.T) {
 		t.Errorf("%+v: %d GPU-seconds, want those of 4 pods with 8 GPUs each for 10 s", got.Usage, total)
 	}
 }
+
+// The pods of a gang make the same steps: those of one are counted.
+func TestTheFirstPodTellsTheProgress(t *testing.T) {
+	pods := []corev1.Pod{pod(1, 0, 1, ""), pod(0, 0, 1, ""), pod(2, 0, 1, "")}
+	if got := jobs.Telling(jobs.Build(everyStage()["gang"]), pods); len(got) != 1 || got[0].Name != "pod-0" {
+		t.Errorf("of a gang %d pods tell", len(got))
+	}
+	if got := jobs.Telling(jobs.Build(everyStage()["sample"]), pods); len(got) != 3 {
+		t.Errorf("of shards %d pods tell", len(got))
+	}
+}

@@ -65,8 +65,8 @@ func TestExchange(t *testing.T) {
 			if got, err := g.Broadcast(sum); err != nil || strings.Count(string(got), "of 3") != 3 {
 				return fmt.Errorf("rank %d heard %q, %w", g.Rank(), got, err)
 			}
-			if any, err := g.Any(round == 1 && g.Rank() == 2); err != nil || any != (round == 1) {
-				return fmt.Errorf("rank %d: any is %v in round %d, %w", g.Rank(), any, round, err)
+			if yes, err := g.Any(round == 1 && g.Rank() == 2); err != nil || yes != (round == 1) {
+				return fmt.Errorf("rank %d: any is %v in round %d, %w", g.Rank(), yes, round, err)
 			}
 		}
 		return nil
