@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 
 func withServer(run func() int) (code int, err error) {
 	ctrl.SetLogger(logr.Discard())
-	environment := envtest.Environment{CRDDirectoryPaths: []string{"../config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	environment := envtest.Environment{CRDDirectoryPaths: []string{"../config/crd/bases"}, ErrorIfCRDPathMissing: true, ControlPlaneStartTimeout: 5 * time.Minute}
 	server, err = environment.Start()
 	if err != nil {
 		return 0, fmt.Errorf("the API server did not start (make test-envtest builds it and sets KUBEBUILDER_ASSETS): %w", err)

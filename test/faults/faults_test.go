@@ -35,7 +35,7 @@ func sized[T any](inCI, whole T) T {
 	return inCI
 }
 
-// patience is how long a run may take to end, whatever the load of the machine.
+// patience is how long a run may take to end.
 const patience = 6 * time.Minute
 
 // shared is the cluster that all items share; each works in namespaces of its own.
@@ -92,6 +92,7 @@ func withCluster(run func() int) (code int, err error) {
 		processes.end()
 		os.Exit(130)
 	}()
+	go slowness.watch()
 	for _, r := range references {
 		go r.make()
 	}

@@ -61,8 +61,10 @@ func (i *ice) version(ctx context.Context, path string) (string, error) {
 		return "", err
 	}
 	res, err := i.transport.RoundTrip(req)
-	if err != nil {
-		return "", err
+	if err != nil { // a busy machine may lose a connection that nothing has used for a while
+		if res, err = i.transport.RoundTrip(req); err != nil {
+			return "", err
+		}
 	}
 	defer res.Body.Close()
 	var list metav1.PartialObjectMetadataList

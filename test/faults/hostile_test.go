@@ -82,7 +82,7 @@ type enemies struct {
 
 func newEnemies(t *testing.T) *enemies {
 	t.Helper()
-	environment := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	environment := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true, ControlPlaneStartTimeout: startTimeout}
 	admin, err := environment.Start()
 	stop := sync.OnceValue(environment.Stop)
 	t.Cleanup(func() { _ = stop() })

@@ -111,6 +111,7 @@ func (r *reporter) print() bool {
 		}
 		text.WriteByte('\n')
 	}
+	fmt.Fprintf(&text, "The machine was up to %.1f times slower than idle, itself kept busy by this; limits were stretched by as much.\n", slowness.worst())
 	fmt.Print(text.String())
 	if file := os.Getenv("FAULTS_REPORT"); file != "" {
 		if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
