@@ -38,19 +38,20 @@ func (r *runPlan) stop(reason string) Next[v1alpha1.AlignmentRunStatus] {
 	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), RequeueAfter: r.Config.ProgressInterval}
 }
 
-// stopStages ends the stages that still run when their run ends. What a stage said last stands behind why it was stopped.
+// stopStages ends the stages that still run when their run ends. What a stage said last, such as the class of a failure, stands
+// before why it was stopped.
 func stopStages(records []v1alpha1.StageStatus, reason string, now metav1.Time) {
 	for i := range records {
 		rec := &records[i]
 		if rec.State != v1alpha1.StageRunning {
 			continue
 		}
-		said := rec.Message
 		rec.State, rec.CompletionTime, rec.StuckSince = v1alpha1.StageStopped, &now, nil
-		rec.Message = "stopped, as the run ended: " + reason
-		if said != "" {
-			rec.Message = clip(rec.Message+"; before: "+said, maxStageMessage)
+		why := "stopped, as the run ended: " + reason
+		if rec.Message != "" {
+			why = clip(rec.Message, maxStageMessage-len(why)-2) + "; " + why
 		}
+		rec.Message = why
 	}
 }
 

@@ -84,7 +84,7 @@ func stageFacts(iteration int32, s Stage, now time.Time) []Fact {
 	case v1alpha1.StageFailed:
 		facts = append(facts, Fact{Key: key("ended"), Text: fmt.Sprintf("%s failed: %s", subject, s.Message), At: s.End})
 	case v1alpha1.StageStopped:
-		facts = append(facts, Fact{Key: key("ended"), Text: subject + " " + s.Message, At: s.End})
+		facts = append(facts, Fact{Key: key("ended"), Text: subject + ": " + s.Message, At: s.End})
 	}
 	return facts
 }
