@@ -91,6 +91,16 @@ def test_checkpointing_keeps_less() -> None:
     assert saved_bytes(checkpointing="full") < 0.5 * saved_bytes(checkpointing="none")
 
 
+def test_compiled_checkpointing_keeps_less() -> None:
+    """Compiled around the checkpoint; inside it, the graph would keep what the checkpoint gives up. A selective one keeps the
+    outputs of attention beside what a full one does."""
+    kept = {}
+    for mode in ("none", "full", "selective"):
+        torch._dynamo.reset()
+        kept[mode] = saved_bytes(compile="aot_eager", checkpointing=mode)
+    assert kept["full"] < kept["selective"] < 0.5 * kept["none"]
+
+
 def test_selective_checkpointing_computes_no_attention_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention runs once for each of a block's two, full checkpointing runs it again in the backward pass."""
     from torch.utils._python_dispatch import TorchDispatchMode

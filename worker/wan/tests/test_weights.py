@@ -89,7 +89,9 @@ def test_every_file_of_an_index_must_be_there(copy: Path, world: World, capsys: 
     assert command(copy, "check") == 66
 
 
-def test_info_says_what_a_runtime_needs(copy: Path, detector_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_says_what_a_runtime_needs(
+    copy: Path, detector_weights: Path, guard_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with changed_environment({"WAN_DETECTOR_PATH": str(detector_weights)}):
         assert command(copy, "info") == 0
     about = json.loads(capsys.readouterr().out)
@@ -98,6 +100,10 @@ def test_info_says_what_a_runtime_needs(copy: Path, detector_weights: Path, caps
         "name": "grounding-dino-tiny+sam2.1-hiera-large", "digest": weights.identify(detector_weights).digest, "revision": "1",
     }  # fmt: skip
     assert about["numericsRevision"] == "1"
+    with changed_environment({"WAN_DETECTOR_PATH": str(detector_weights), "WAN_GUARD_PATH": str(guard_weights)}):
+        assert command(copy, "info") == 0
+    revision = json.loads(capsys.readouterr().out)["detector"]["revision"]
+    assert revision == "1+guards-" + weights.identify(guard_weights).digest.removeprefix("sha256:")[:12]
 
 
 def test_stages_refuse_other_weights(world: World, copy: Path) -> None:
