@@ -74,7 +74,12 @@ func TestSyntheticVideos(t *testing.T) {
 	got := trackByPython(t, python, dir, lines, index)
 	tracked := 0
 	for id, line := range want {
-		if diff := cmp.Diff(line, got[id]); diff != "" {
+		own := got[id]
+		if own.Counts == nil || own.Counts.Unseen > 0 && own.Status == contract.StatusTracked {
+			t.Errorf("%s: counts %+v of a sample that is %s", id, own.Counts, own.Status)
+		}
+		own.Counts = nil // the synthetic runtime tells none
+		if diff := cmp.Diff(line, own); diff != "" {
 			t.Errorf("%s (-Go +Python):\n%s", id, diff)
 		}
 		if line.Status == contract.StatusTracked {
