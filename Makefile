@@ -105,6 +105,10 @@ test-faults: $(GOTESTSUM) envtest-assets ## Replay faults against the real opera
 	$(GO_BUILD) -o bin/spatialalign .
 	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets kube-controller-manager)" hack/faults.sh
 
+.PHONY: test-monitoring
+test-monitoring: $(GOTESTSUM) envtest-assets ## Let a real Prometheus scrape the operator, and answer what dashboard, alerts and docs ask
+	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets)" PROMETHEUS="$$($(LOCALCLUSTER) tool prometheus)" hack/gotest.sh monitoring -timeout 20m
+
 .PHONY: test-e2e
 test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, root)
 	@hack/e2e.sh
