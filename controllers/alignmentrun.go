@@ -26,7 +26,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	var run v1alpha1.AlignmentRun
 	if err := r.Client.Get(ctx, req.NamespacedName, &run); err != nil || !run.DeletionTimestamp.IsZero() {
 		run.Namespace, run.Name = req.Namespace, req.Name
-		forget(r.Engine, &run)
+		bury(r.Engine, &run)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	recorded, urgent := recall(r.Engine, &run, &run.Status)
@@ -41,7 +41,8 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, run.Namespace, run.Spec.RuntimeRef.Name, children)
+	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children)
+	defer done()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -53,7 +54,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
-		object: &run, runtime: run.Spec.RuntimeRef.Name, status: &run.Status, recorded: recorded, urgent: urgent, ledger: runLedger,
+		object: &run, runtime: run.Spec.RuntimeRef.Name, status: &run.Status, recorded: recorded, urgent: urgent, done: done, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },
 	}, plan.Run(base, &run, related))
 }
@@ -111,6 +112,8 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
 		Watches(&v1alpha1.AlignmentApproval{}, handler.EnqueueRequestsFromMapFunc(approvedRun), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PreferenceDataset{}, handler.EnqueueRequestsFromMapFunc(r.startingWith), builder.WithPredicates(nestedMoved())).
+		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.AlignmentRun{})).
+		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.AlignmentRun{})).
 		WatchesRawSource(r.Kueue.moves(r.jobOwner("AlignmentRun"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)

@@ -44,8 +44,14 @@ func remember[Status any](e *Engine, o client.Object, recorded, planned *Status,
 	e.deferred.Store(deferralKey(o), deferral{o.GetUID(), *recorded, *planned, urgent})
 }
 
-// forget drops what is remembered of an object that the cache shows as it is, or that is gone.
+// forget drops what is remembered of an object that the cache shows as it is.
 func forget(e *Engine, o client.Object) { e.deferred.Delete(deferralKey(o)) }
+
+// bury drops all that is remembered of an object that is gone.
+func bury(e *Engine, o client.Object) {
+	forget(e, o)
+	e.rooms.want(o, false)
+}
 
 func deferralKey(o client.Object) string {
 	return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())

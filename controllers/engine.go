@@ -42,21 +42,27 @@ type Engine struct {
 
 	// deferred holds the statuses that were planned and not written: see deferral.
 	deferred sync.Map
+	rooms    rooms
 }
 
-// base observes what every kind's plan needs.
-func (e *Engine) base(ctx context.Context, namespace, runtime string, children []plan.Child) (plan.Base, error) {
-	leaving, err := e.leaving(ctx, namespace, children)
+// base observes what every kind's plan needs. done must be called when the plan is carried out: until then nobody else takes of
+// the room that it found.
+func (e *Engine) base(ctx context.Context, o client.Object, runtime string, children []plan.Child) (b plan.Base, done func(), err error) {
+	done = func() {}
+	leaving, err := e.leaving(ctx, o.GetNamespace(), children)
 	if err != nil {
-		return plan.Base{}, err
+		return b, done, err
 	}
-	b := plan.Base{Now: metav1.NewTime(e.Clock.Now()), Config: e.Config, Leaving: leaving, Children: children}
+	b = plan.Base{Now: metav1.NewTime(e.Clock.Now()), Config: e.Config, Leaving: leaving, Children: children}
 	var r v1alpha1.AlignmentRuntime
-	err = e.Client.Get(ctx, client.ObjectKey{Name: runtime}, &r)
-	if err == nil {
+	switch err = e.Client.Get(ctx, client.ObjectKey{Name: runtime}, &r); {
+	case err == nil:
 		b.Runtime = &r
+	case client.IgnoreNotFound(err) != nil:
+		return b, done, err
 	}
-	return b, client.IgnoreNotFound(err)
+	b.Room, done, err = e.room(ctx, o)
+	return b, done, err
 }
 
 // leaving asks whether the namespace is being deleted, where a child looks as if that held it up.

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -64,9 +65,44 @@ func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]n
 	return failed, errors.Join(errs...)
 }
 
+// resize sets the parallelism of Jobs. None is lowered below the pods that it has by now.
+func (e *Engine) resize(ctx context.Context, list []plan.Resize) error {
+	var errs []error
+	for _, r := range list {
+		if r.Parallelism < ptr.Deref(r.Job.Spec.Parallelism, 1) {
+			more, err := e.livelier(ctx, r)
+			if errs = append(errs, err); err != nil || more {
+				continue // the cache is behind
+			}
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"parallelism":%d}}`, r.Job.UID, r.Parallelism)
+		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: r.Job.Namespace, Name: r.Job.Name}}
+		switch err := e.Client.Patch(ctx, job, client.RawPatch(types.MergePatchType, patch)); {
+		case err == nil:
+			e.rooms.made(job, e.Clock.Now())
+		case client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err):
+			errs = append(errs, fmt.Errorf("set the parallelism of Job %s to %d: %w", r.Job.Name, r.Parallelism, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// livelier asks whether a Job has more pods than the plan saw.
+func (e *Engine) livelier(ctx context.Context, r plan.Resize) (bool, error) {
+	var pods corev1.PodList
+	selector := client.MatchingLabels{batchv1.ControllerUidLabel: string(r.Job.UID)}
+	if err := e.Live.List(ctx, &pods, client.InNamespace(r.Job.Namespace), selector); err != nil {
+		return false, err
+	}
+	return jobs.SizeOf(r.Job, pods.Items, e.Clock.Now()).Live > r.Live, nil
+}
+
 // create makes a child. One that exists already under the name must be ours and for the same work.
 func (e *Engine) create(ctx context.Context, o plan.Object) error {
 	err := e.Client.Create(ctx, o)
+	if job, ok := o.(*batchv1.Job); ok && err == nil {
+		e.rooms.made(job, e.Clock.Now())
+	}
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
@@ -97,6 +133,8 @@ func kindOf(o client.Object) string {
 	switch o.(type) {
 	case *corev1.Service:
 		return "Service"
+	case *v1alpha1.AlignmentRun:
+		return "AlignmentRun"
 	case *v1alpha1.ScoringBatch:
 		return "ScoringBatch"
 	case *v1alpha1.PreferenceDataset:

@@ -166,7 +166,7 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	if jobs.InQueue(job) {
 		outcome = jobs.Enqueued(outcome, job, e.Kueue.look(job), e.Clock.Now())
 	}
-	c.Outcome = outcome
+	c.Outcome, c.Size = outcome, jobs.SizeOf(job, pods.Items, e.Clock.Now())
 	if outcome.State == jobs.Active && f.look {
 		c.Progress = e.Progress.Read(ctx, jobs.Telling(job, pods.Items))
 	}

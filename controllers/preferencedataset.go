@@ -4,6 +4,7 @@ import (
 	"context"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +24,7 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	var dataset v1alpha1.PreferenceDataset
 	if err := r.Client.Get(ctx, req.NamespacedName, &dataset); err != nil || !dataset.DeletionTimestamp.IsZero() {
 		dataset.Namespace, dataset.Name = req.Namespace, req.Name
-		forget(r.Engine, &dataset)
+		bury(r.Engine, &dataset)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	recorded, urgent := recall(r.Engine, &dataset, &dataset.Status)
@@ -39,12 +40,13 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, dataset.Namespace, dataset.Spec.RuntimeRef.Name, children)
+	base, done, err := r.base(ctx, &dataset, dataset.Spec.RuntimeRef.Name, children)
+	defer done()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
-		object: &dataset, runtime: dataset.Spec.RuntimeRef.Name, status: &dataset.Status, recorded: recorded, urgent: urgent, ledger: datasetLedger,
+		object: &dataset, runtime: dataset.Spec.RuntimeRef.Name, status: &dataset.Status, recorded: recorded, urgent: urgent, done: done, ledger: datasetLedger,
 		announce: func(before, after *v1alpha1.PreferenceDatasetStatus) {
 			r.announce(&dataset, datasetLedger(before), datasetLedger(after))
 		},
@@ -81,6 +83,8 @@ func (r *DatasetReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
 		Watches(&v1alpha1.ScoringBatch{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.PreferenceDataset{})).
+		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.PreferenceDataset{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
 }

@@ -36,6 +36,8 @@ type subject[Status any] struct {
 	recorded *Status
 	// urgent says that the status it was planned from should have been recorded.
 	urgent bool
+	// done ends the object's turn at the room that quotas leave.
+	done   func()
 	ledger func(*Status) ledger
 	// announce emits the events of a recorded change.
 	announce func(before, after *Status)
@@ -45,6 +47,9 @@ type subject[Status any] struct {
 // metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
 	failed, err := e.execute(ctx, next.Create, next.Delete)
+	err = errors.Join(err, e.resize(ctx, next.Resize))
+	s.done()
+	e.rooms.want(s.object, next.WantsRoom)
 	for _, f := range failed {
 		s.takeBack(&next.Status, f, metav1.NewTime(e.Clock.Now()))
 		if !f.refused() {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +24,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	var batch v1alpha1.ScoringBatch
 	if err := r.Client.Get(ctx, req.NamespacedName, &batch); err != nil || !batch.DeletionTimestamp.IsZero() {
 		batch.Namespace, batch.Name = req.Namespace, req.Name
-		forget(r.Engine, &batch)
+		bury(r.Engine, &batch)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	recorded, urgent := recall(r.Engine, &batch, &batch.Status)
@@ -43,12 +44,13 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, err := r.base(ctx, batch.Namespace, batch.Spec.RuntimeRef.Name, children)
+	base, done, err := r.base(ctx, &batch, batch.Spec.RuntimeRef.Name, children)
+	defer done()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
-		object: &batch, runtime: batch.Spec.RuntimeRef.Name, status: &batch.Status, recorded: recorded, urgent: urgent, ledger: batchLedger,
+		object: &batch, runtime: batch.Spec.RuntimeRef.Name, status: &batch.Status, recorded: recorded, urgent: urgent, done: done, ledger: batchLedger,
 		announce: func(before, after *v1alpha1.ScoringBatchStatus) {
 			r.announce(&batch, batchLedger(before), batchLedger(after))
 		},
@@ -65,6 +67,8 @@ func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.ScoringBatch{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
 		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
+		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
 		WatchesRawSource(r.Kueue.moves(r.jobOwner("ScoringBatch"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)

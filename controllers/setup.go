@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 	"github.com/spatialalign/operator/internal/metrics"
 	"github.com/spatialalign/operator/internal/plan"
 )
@@ -56,10 +57,19 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, namespaces
 			return fmt.Errorf("index %T: %w", o, err)
 		}
 	}
+	err := mgr.GetFieldIndexer().IndexField(ctx, &batchv1.Job{}, unfinishedIndex, func(o client.Object) []string {
+		if jobs.Finished(o.(*batchv1.Job)) {
+			return nil
+		}
+		return []string{"true"}
+	})
+	if err != nil {
+		return fmt.Errorf("index unfinished Jobs: %w", err)
+	}
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, ownerIndex, byLabel(batchv1.ControllerUidLabel)); err != nil {
 		return fmt.Errorf("index pods: %w", err)
 	}
-	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AlignmentApproval{}, approvalIndex, func(o client.Object) []string {
+	err = mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AlignmentApproval{}, approvalIndex, func(o client.Object) []string {
 		return []string{o.(*v1alpha1.AlignmentApproval).Spec.RunUID}
 	})
 	if err != nil {

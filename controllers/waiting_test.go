@@ -3,10 +3,12 @@ package controllers_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -54,28 +56,117 @@ func TestRunWaitsForItsPrompts(t *testing.T) {
 	c.endsAs(run, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
 }
 
-// A quota that refuses a Job is a condition, said once, and no failure; the run goes on when there is room.
+// A quota that leaves no room for a Job is a condition, and nothing is tried; the run goes on when there is room.
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	quota := c.exhaustJobs()
+	c.operate(time.Hour)
+	run := c.run(1)
+	c.create(c.runtime(), run)
+	const want = `ResourceQuota "no-jobs" lacks 1 count/jobs.batch (0 of 0 used, 1 needed)`
+	if message := c.waitsFor(run, v1alpha1.ReasonQuotaExceeded); message != want {
+		t.Errorf("the message is %s", message)
+	}
+	if waits := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionQuotaReserved); waits == nil || waits.Status != metav1.ConditionFalse ||
+		waits.Reason != v1alpha1.ReasonQuotaExceeded || !strings.Contains(waits.Message, want) {
+		t.Errorf("QuotaReserved is %+v", waits)
+	}
+	if requests := c.requests.String(); strings.Contains(requests, "POST jobs") {
+		t.Errorf("a Job was tried: %s", requests)
+	}
+	c.must(c.Delete(t.Context(), quota))
+	relieved := time.Now()
+	c.job(v1alpha1.StagePrepare, 0)
+	if waited := time.Since(relieved); waited > 10*time.Second {
+		t.Errorf("the run goes on %s after there is room", waited)
+	}
+	c.endsAs(run, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
+	if attempts := c.attempts(); attempts[0] != "AlignmentRun 0 EvaluationSample/0" || attempts[1] != "AlignmentRun 0 Prepare/0" {
+		t.Errorf("waiting uses up an attempt: %v", attempts)
+	}
+}
+
+// Two runs share what a quota of GPUs leaves: no room is given twice, and what is freed widens Jobs that run.
+func TestQuotaIsShared(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	gpus := func(n string) corev1.ResourceList {
+		return corev1.ResourceList{"requests.nvidia.com/gpu": resource.MustParse(n)}
+	}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "gpus", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: gpus("3")}}
+	c.create(quota)
+	quota.Status = corev1.ResourceQuotaStatus{Hard: gpus("3"), Used: gpus("0")}
+	c.must(c.Status().Update(t.Context(), quota))
+	c.hold[v1alpha1.StageSample], c.hold[v1alpha1.StageEvaluationSample] = true, true
+	c.operate(time.Hour)
+	runtime, one, two := c.runtime(), c.run(1), c.run(1)
+	runtime.Spec.Sample.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")}}
+	two.Name = "second-run"
+	c.create(runtime, one, two)
+	promised := func() (n int32) {
+		for _, job := range c.jobs() {
+			if c.hold[stageOf(&job)] {
+				n += *job.Spec.Parallelism
+			}
+		}
+		return n
+	}
+	waits := func(run *v1alpha1.AlignmentRun) bool {
+		c.read(run)
+		return meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionQuotaReserved)
+	}
+	c.until("both runs wait for a share", func() bool {
+		n := promised()
+		if n > 3 {
+			t.Fatalf("%d of 3 GPUs are promised", n)
+		}
+		return n == 3 && waits(one) && waits(two)
+	})
+	quota.Spec.Hard = gpus("8")
+	c.must(c.Update(t.Context(), quota))
+	quota.Status.Hard = gpus("8")
+	c.must(c.Status().Update(t.Context(), quota))
+	c.until("every Job has all of its pods", func() bool {
+		n := promised()
+		if n > 8 {
+			t.Fatalf("%d of 8 GPUs are promised", n)
+		}
+		return n == 8 && !waits(one) && !waits(two)
+	})
+	c.must(c.Delete(t.Context(), quota)) // nobody counts here what pods give back
+	clear(c.hold)
+	c.endsAs(one, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
+	c.endsAs(two, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
+}
+
+// Pods that a quota refuses although the Job was created are not left to the Job controller; none that exists is ended.
+func TestQuotaTakenByOthers(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.hold[v1alpha1.StagePrepare] = true
 	c.operate(often)
 	run := c.run(1)
 	c.create(c.runtime(), run)
-	if message := c.waitsFor(run, v1alpha1.ReasonCreateRefused); !strings.Contains(message, "exceeded quota") {
-		t.Errorf("the message does not say what the API server said: %s", message)
+	job := c.job(v1alpha1.StagePrepare, 0)
+	none := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-pods", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: none}}
+	c.create(quota)
+	quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
+	c.must(c.Status().Update(t.Context(), quota))
+	parallelism := func(n int32) func() bool {
+		return func() bool { c.read(job); return *job.Spec.Parallelism == n }
 	}
-	refused := run.ResourceVersion
-	tries := c.requests.total()
-	c.until("it is tried some more times", func() bool { return c.requests.total() >= tries+3 })
-	if c.read(run); run.ResourceVersion != refused {
-		t.Error("the same refusal is written again")
-	}
+	c.until("the Job is to have no pods", parallelism(0))
+	c.until("the run says why", func() bool {
+		c.read(run)
+		waits := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionQuotaReserved)
+		return waits != nil && waits.Status == metav1.ConditionFalse && strings.Contains(waits.Message, `ResourceQuota "no-pods" lacks 1 pods`)
+	})
 	c.must(c.Delete(t.Context(), quota))
+	c.until("the Job may have its pod", parallelism(1))
+	clear(c.hold)
 	c.endsAs(run, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
-	if attempts := c.attempts(); attempts[0] != "AlignmentRun 0 EvaluationSample/0" || attempts[1] != "AlignmentRun 0 Prepare/0" {
-		t.Errorf("a refusal uses up an attempt: %v", attempts)
-	}
 }
 
 // exhaustJobs makes a quota that admits no Job, and plays the controller that fills its status in.

@@ -43,7 +43,7 @@ for core in internal/dsr internal/pairing internal/compare internal/contract; do
   add $core/standard.go - '"math"' 'var _ = math.Pi'
   add $core/allowed_test.go - '_ "pgregory.net/rapid"' ''
 done
-for pure in internal/plan internal/jobs; do
+for pure in internal/plan internal/jobs internal/quota; do
   add $pure/client.go depguard "$client" ''
   add $pure/clientgo.go depguard "$kubernetes" ''
   add $pure/context.go depguard '"context"' 'var _ = context.Canceled'

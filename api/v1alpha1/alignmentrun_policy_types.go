@@ -237,13 +237,14 @@ type StageScheduling struct {
 	// +kubebuilder:validation:Maximum=32
 	Shards int32 `json:"shards,omitempty"`
 
-	// maxParallel is how many shards run at the same time; all when absent.
+	// maxParallel is how many shards run at the same time, as far as quotas leave room; all when absent.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=32
 	MaxParallel int32 `json:"maxParallel,omitempty"`
 
-	// minParallel is how many Kueue may admit at least, when not all fit (partial admission).
+	// minParallel is how many shards are worth starting with when not all fit: one where ResourceQuotas decide, all of them in a
+	// queue, where it is Kueue's partial admission.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=32

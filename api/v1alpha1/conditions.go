@@ -9,7 +9,8 @@ const (
 	// ConditionSuspended is True while spec.suspend, or a spent budget, holds the run.
 	ConditionSuspended = "Suspended"
 	// ConditionQuotaReserved is False while a queue has not admitted a stage's Job, with the reason of Kueue's Workload where it
-	// gives one (Pending, Inadmissible, Preempted, ...). It is absent in runs without a queue.
+	// gives one (Pending, Inadmissible, Preempted, ...), and while a ResourceQuota leaves no room for it. It is absent in runs
+	// without a queue that never waited.
 	ConditionQuotaReserved = "QuotaReserved"
 	// ConditionAwaitingApproval is True while the run waits for an AlignmentApproval.
 	ConditionAwaitingApproval = "AwaitingApproval"
@@ -87,7 +88,12 @@ const (
 	ReasonQueueForced = "QueueForced"
 	// ReasonAdmissionChecks surfaces while a Job has its quota and waits for an admission check of its ClusterQueue.
 	ReasonAdmissionChecks = "AdmissionChecks"
-	// ReasonAdmitted surfaces once it has.
+	// ReasonQuotaExceeded surfaces while a ResourceQuota has too little left for a stage's pods, or for its Job.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonPodsNotAdmitted surfaces while a LimitRange, or a ResourceQuota for what a stage's pods do not tell of themselves,
+	// would refuse them however much is free.
+	ReasonPodsNotAdmitted = "PodsNotAdmitted"
+	// ReasonAdmitted surfaces once nothing waits any more.
 	ReasonAdmitted = "Admitted"
 	// ReasonWaitingForSource surfaces while a ScoringBatch that a PreferenceDataset names is missing or not complete.
 	ReasonWaitingForSource = "WaitingForSource"

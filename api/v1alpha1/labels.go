@@ -21,4 +21,7 @@ const (
 	AnnotationSpec = "alignment.spatialalign.dev/spec"
 	// AnnotationSpecDigest is the digest of the child's spec, compared when a name already exists.
 	AnnotationSpecDigest = "alignment.spatialalign.dev/spec-digest"
+	// AnnotationMinParallel and AnnotationMaxParallel bound what the operator makes of a Job's parallelism, by what quotas leave.
+	AnnotationMinParallel = "alignment.spatialalign.dev/min-parallel"
+	AnnotationMaxParallel = "alignment.spatialalign.dev/max-parallel"
 )

@@ -44,6 +44,8 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 			State: Failed, Class: contract.ExitCheckpointed.Class(), Endless: true,
 			Message: clip(fmt.Sprintf("interrupted %d times without an end: %s", n, said(last))),
 		}
+	case ptr.Deref(job.Spec.Parallelism, 1) == 0 && BoundsOf(job).Ours():
+		return Outcome{State: Active, Queued: true, Stranded: stranded(pods), Message: fmt.Sprintf("Job %s may have no pod yet", job.Name)}
 	case ptr.Deref(job.Spec.Parallelism, 1) == 0:
 		return Outcome{State: Active, Stranded: stranded(pods), Message: fmt.Sprintf("parallelism of Job %s is 0: somebody has to raise it", job.Name)}
 	case ptr.Deref(job.Spec.Suspend, false):

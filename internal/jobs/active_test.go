@@ -97,11 +97,16 @@ func TestReadSuspended(t *testing.T) {
 	}
 }
 
-// A Job that somebody keeps from having pods says so, also while its last one is kept for the next.
+// A Job without parallelism waits for quotas to leave room; one whose parallelism is not ours, for somebody.
 func TestReadWithoutParallelism(t *testing.T) {
 	job := ended("sample", "", "", "")
 	job.Spec.Parallelism = ptr.To(int32(0))
-	want := jobs.Outcome{Message: "parallelism of Job " + job.Name + " is 0: somebody has to raise it"}
+	want := jobs.Outcome{Queued: true, Message: "Job " + job.Name + " may have no pod yet"}
+	if got, _ := jobs.Read(job, nil, noon, gpu); !cmp.Equal(want, got) {
+		t.Error(cmp.Diff(want, got))
+	}
+	job.Annotations = nil
+	want = jobs.Outcome{Message: "parallelism of Job " + job.Name + " is 0: somebody has to raise it"}
 	if got, _ := jobs.Read(job, nil, noon, gpu); !cmp.Equal(want, got) {
 		t.Error(cmp.Diff(want, got))
 	}

@@ -139,6 +139,7 @@ func Build(w Work) *batchv1.Job {
 	}
 	place.enqueue(job)
 	join(job)
+	place.bound(job)
 	return job
 }
 

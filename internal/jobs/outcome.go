@@ -46,7 +46,7 @@ type Outcome struct {
 	Lost bool
 	// Queued says that nothing of an Active child runs, for want of quota or of a free node.
 	Queued bool
-	// QueueReason is why a Queued child is not admitted, in one word of its queue's; empty where no queue says.
+	// QueueReason is why a Queued child waits, in one word of its queue or of the quota that holds it up; empty where none says.
 	QueueReason string
 	// Stuck says why a pod of an Active child cannot start although no queue and no busy node holds it up; empty where none.
 	Stuck string

@@ -61,7 +61,7 @@ func TestEnqueued(t *testing.T) {
 			says("QuotaReserved", "False", "Pending", short), says("Evicted", "True", "Preempted", taken),
 		}}}, "Preempted", "queue team-a: Preempted: " + taken + "; Pending: " + short},
 		{"quota again after an eviction", time.Hour, jobs.Queue{Workload: &jobs.Workload{Conditions: []metav1.Condition{
-			says("QuotaReserved", "True", "QuotaReserved", "Quota reserved"), says("Evicted", "False", "QuotaReserved", "Previously: " + taken),
+			says("QuotaReserved", "True", "QuotaReserved", "Quota reserved"), says("Evicted", "False", "QuotaReserved", "Previously: "+taken),
 		}}}, "", "queue team-a has not admitted Job"},
 		{"an admission check", time.Hour, jobs.Queue{Workload: &jobs.Workload{
 			Conditions: []metav1.Condition{says("QuotaReserved", "True", "QuotaReserved", "Quota reserved")},

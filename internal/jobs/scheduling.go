@@ -33,7 +33,9 @@ type scheduling struct {
 	parallel int32
 	// minParallel is 0 where all pods are to be admitted together.
 	minParallel int32
-	queue       string
+	// least is how many pods are worth starting with, where a quota leaves no room for all.
+	least int32
+	queue string
 	// priority and topology say something to the queue alone.
 	priority string
 	topology v1alpha1.TopologySpec
@@ -53,6 +55,10 @@ func schedule(w Work, shards int32) scheduling {
 	s.parallel = min(cmp.Or(own.MaxParallel, s.shards), s.shards)
 	if own.MinParallel < s.parallel {
 		s.minParallel = own.MinParallel // Kueue refuses a minimum that is no less than the parallelism
+	}
+	s.least = s.parallel
+	if w.Spec.Stage != contract.Train { // whose pods work together
+		s.least = min(cmp.Or(own.MinParallel, 1), s.parallel)
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -39,7 +40,7 @@ func (c conditions) run() {
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonStagesRunning, "the spec is accepted; stages run")
 }
 
-// quota says whether a queue, or a busy node, holds up one of the active stages; where tells which it is.
+// quota says whether a queue, a quota or a busy node holds up one of the stages; where tells which it is.
 func (c conditions) quota(active []*Child, where func(jobs.Place) string) {
 	for _, child := range active {
 		if child.Outcome.Queued {
@@ -49,6 +50,14 @@ func (c conditions) quota(active []*Child, where func(jobs.Place) string) {
 		}
 	}
 	c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionTrue, v1alpha1.ReasonAdmitted, "no stage waits in a queue")
+}
+
+// queued says whether a stage of a batch or dataset waits, for the run above to tell; nothing until one does.
+func (c conditions) queued(s *stages, waits func(*Child) bool) {
+	queue := slices.DeleteFunc(s.queue(), func(child *Child) bool { return !waits(child) })
+	if len(queue) > 0 || meta.FindStatusCondition(*c.list, v1alpha1.ConditionQuotaReserved) != nil {
+		c.quota(queue, func(jobs.Place) string { return "" })
+	}
 }
 
 // unqueue says that nothing waits for quota any more, of an object whose stages do not run now.

@@ -39,11 +39,25 @@ func (r *runPlan) idle() {
 	}
 }
 
-// quota says whether a queue holds up one of the active stages; a run without queues is told nothing.
+// quota says whether a queue or a quota holds up one of the stages; a run without queues is told nothing until one does.
 func (r *runPlan) quota() {
-	if queues(r.run.Spec.Scheduling) || meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
-		r.cond.quota(r.stages.active, func(p jobs.Place) string { return fmt.Sprintf("iteration %d, stage %s: ", p.Iteration, p.Stage) })
+	queue := r.stages.queue()
+	queues := queues(r.run.Spec.Scheduling)
+	if !queues { // a busy node is none of this
+		queue = slices.DeleteFunc(queue, func(c *Child) bool { return !c.lacksQuota() })
 	}
+	if len(queue) > 0 || queues || meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
+		r.cond.quota(queue, func(p jobs.Place) string { return fmt.Sprintf("iteration %d, stage %s: ", p.Iteration, p.Stage) })
+	}
+}
+
+// unbegun says what keeps the run's first stage from being created: see stages.unbegun.
+func (r *runPlan) unbegun() *failure {
+	var records [][]v1alpha1.StageStatus
+	for i := range r.status.Iterations {
+		records = append(records, r.status.Iterations[i].Stages)
+	}
+	return r.stages.unbegun(records...)
 }
 
 // queues says that some stage is admitted by a queue.

@@ -14,6 +14,7 @@ import (
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/quota"
 )
 
 // Object is a Kubernetes object to create or delete.
@@ -42,6 +43,8 @@ type Base struct {
 	Missing string
 	// Leaving says that the namespace is being deleted, and that Jobs stand in its way: see jobs.Outcome.Stranded.
 	Leaving bool
+	// Room is what quotas leave to the object's stages beside what is promised to others; nil where there are no quotas.
+	Room *quota.Room
 	// Children are all live children of the object.
 	Children []Child
 }
@@ -54,6 +57,8 @@ type Child struct {
 	Outcome  jobs.Outcome
 	// Unnamed says that the Service is missing by which the pods of a Job find each other.
 	Unnamed bool
+	// Size of a Job that has not ended.
+	Size jobs.Size
 	// Progress that the child's pods report; nil when none could be read.
 	Progress *contract.Progress
 	// Batch and Dataset are set where the child is one; a Job has neither.
@@ -71,6 +76,11 @@ func (c *Child) takesStored() bool {
 	return ok && batch.Spec.Tracking == v1alpha1.TrackingStored
 }
 
+// lacksQuota says that the child waits for quota, as somebody who gives it says.
+func (c *Child) lacksQuota() bool {
+	return c.Outcome.Queued && c.Outcome.QueueReason != "" && c.Outcome.QueueReason != v1alpha1.ReasonQueued
+}
+
 func (c *Child) kind() string {
 	switch {
 	case c.Batch != nil:
@@ -82,11 +92,14 @@ func (c *Child) kind() string {
 	}
 }
 
-// Next is what has to be done: create, delete, record, and when to look again.
+// Next is what has to be done: create, delete, resize, record, and when to look again.
 type Next[Status any] struct {
 	Create []Object
 	Delete []Object
+	Resize []Resize
 	Status Status
+	// WantsRoom says that a change of the namespace's quotas may let a stage begin, or go faster.
+	WantsRoom bool
 	// Deferrable says that the status holds nothing yet that could not be derived again from the
 	// children, so that its write may wait for the next result or the next look at the progress.
 	Deferrable bool

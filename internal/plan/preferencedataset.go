@@ -24,7 +24,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 	if taken == nil {
 		taken, waiting = snapshot(b, parent, dataset.Spec.RuntimeRef.Name, dataset.Namespace)
 	}
-	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children, startup: startup(parent)}
+	s := stages{now: b.Now, retries: ptr.Deref(dataset.Spec.Retries, 0), children: b.Children, startup: startup(parent), space: newSpace(&b)}
 	at := jobs.Place{Stage: v1alpha1.StagePair}
 	var from []contract.PairSource
 	if waiting == nil && !s.underway(status.Stages, at) {
@@ -50,9 +50,14 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 		cond.fail(s.failed)
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
+	cond.queued(&s, (*Child).lacksQuota)
+	if unbegun := s.unbegun(status.Stages); unbegun != nil {
+		cond.wait(unbegun)
+	}
 	return Next[v1alpha1.PreferenceDatasetStatus]{
-		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: b.Config.ProgressInterval,
-		Deferrable: routine(parent != nil, dataset.Status.Conditions, status.Conditions, dataset.Status.Stages, status.Stages),
+		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting,
+		RequeueAfter: s.space.again(b.Config.ProgressInterval),
+		Deferrable:   routine(parent != nil, dataset.Status.Conditions, status.Conditions, dataset.Status.Stages, status.Stages),
 	}
 }
 

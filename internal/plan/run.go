@@ -110,7 +110,7 @@ func (r *runPlan) suspend(reason, why string) Next[v1alpha1.AlignmentRunStatus] 
 func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	r.stages = stages{
 		now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children,
-		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second,
+		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second, space: newSpace(&r.Base),
 	}
 	r.resolved = resolve(r.run.Spec, r.status.Runtime.Spec.Defaults)
 	r.status.PendingApproval = nil
@@ -119,7 +119,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	if reason := r.overspent(); reason != "" {
 		r.status = before // what this pass starts is not to happen, what it records is
 		r.cond.list = &r.status.Conditions
-		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: gpuStage}
+		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: gpuStage, space: newSpace(&r.Base)}
 		end = r.concluded(r.iterate())
 		r.pending()
 		if r.stages.failed != nil {
@@ -136,6 +136,9 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.cond.run()
 	r.quota()
+	if unbegun := r.unbegun(); unbegun != nil {
+		r.cond.wait(unbegun)
+	}
 	r.status.Phase = v1alpha1.PhaseRunning
 	r.pending()
 	if r.stages.failed != nil {
@@ -149,7 +152,8 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
+		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), Resize: r.stages.space.resize, WantsRoom: r.stages.space.wanting,
+		RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
 	}
 }
 
@@ -176,6 +180,7 @@ func (r *runPlan) requeue() time.Duration {
 	if r.stages.enqueued {
 		again = min(again, firstLook)
 	}
+	again = r.stages.space.again(again)
 	if left := r.until.Sub(r.Now.Time); !r.until.IsZero() && (again == 0 || left < again) {
 		again = max(left, time.Second)
 	}

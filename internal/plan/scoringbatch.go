@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -89,7 +88,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	status.Phase = v1alpha1.PhaseRunning
 
 	p := &batchPlan{b, batch, parent, &status}
-	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent)}
+	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent), space: newSpace(&b)}
 	tracked := p.stored()
 	if tracked {
 		s.hopeless = contract.ExitBadInput.Class() // no other attempt finds more tracks
@@ -109,9 +108,9 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		cond.fail(s.failed)
 		return Next[v1alpha1.ScoringBatchStatus]{Status: status, Delete: unfinished(b.Children)}
 	}
-	waits := slices.ContainsFunc(s.active, func(c *Child) bool { return c.Outcome.Queued })
-	if waits || meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
-		cond.quota(s.active, func(jobs.Place) string { return "" }) // for the run above to tell
+	cond.queued(&s, func(c *Child) bool { return c.Outcome.Queued })
+	if unbegun := s.unbegun(status.Stages); unbegun != nil {
+		cond.wait(unbegun)
 	}
 	status.Progress = progress(b.Now, s.active, status.Progress)
 	again := b.Config.ProgressInterval
@@ -119,8 +118,9 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		again = min(again, firstLook)
 	}
 	return Next[v1alpha1.ScoringBatchStatus]{
-		Status: status, Create: s.create, Delete: endless(b.Children), RequeueAfter: again,
-		Deferrable: routine(parent != nil, batch.Status.Conditions, status.Conditions, batch.Status.Stages, status.Stages),
+		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting,
+		RequeueAfter: s.space.again(again),
+		Deferrable:   routine(parent != nil, batch.Status.Conditions, status.Conditions, batch.Status.Stages, status.Stages),
 	}
 }
 

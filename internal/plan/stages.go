@@ -26,12 +26,14 @@ type stages struct {
 	hopeless string
 	// held says that a stage's result is recorded but nothing is started; nil for no stage.
 	held func(jobs.Place) bool
+	// space is what quotas leave to the stages.
+	space *space
 
 	create []Object
 	active []*Child
 	// enqueued says that a Job is created that waits for its queue's word.
 	enqueued bool
-	// waiting are the stages whose next attempt starts when the former's pods are gone.
+	// waiting are the stages whose next attempt starts when the former's pods are gone, or when there is room.
 	waiting []jobs.Place
 	failed  *failure
 }
@@ -84,13 +86,22 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 
 func (s *stages) holds(at jobs.Place) bool { return s.held != nil && s.held(at) }
 
-// start makes the child of an attempt.
+// start makes the child of an attempt, once quotas leave room for it.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
 	if s.holds(at) {
 		return
 	}
 	at.Attempt = attempt
 	object := build(at)
+	says, fits := s.space.place(object, at)
+	if first := attempt == 0 && rec.Failures == 0; first || fits && says != "" {
+		rec.Message = clip(says, maxStageMessage) // else what ended the last attempt stays
+	}
+	if !fits {
+		rec.Attempt, rec.Child, rec.WaitSeconds = ptr.To(attempt), "", nil
+		s.waiting = append(s.waiting, at)
+		return
+	}
 	rec.Attempt, rec.Child, rec.StuckSince, rec.WaitSeconds = ptr.To(attempt), object.GetName(), nil, nil
 	s.create = append(s.create, object)
 	if job, ok := object.(*batchv1.Job); ok && ptr.Deref(job.Spec.Suspend, false) {
@@ -145,6 +156,23 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 		return
 	}
 	s.start(rec, at, *rec.Attempt+1, build)
+}
+
+// queue is all that may have to wait for quota: what is active, and what is not created for want of room.
+func (s *stages) queue() []*Child { return append(slices.Clone(s.active), s.space.short...) }
+
+// unbegun says why no stage of the object has ever had a child: quotas leave no room; nil where that is not so.
+func (s *stages) unbegun(records ...[]v1alpha1.StageStatus) *failure {
+	for _, list := range records {
+		if slices.ContainsFunc(list, func(rec v1alpha1.StageStatus) bool { return rec.Child != "" || rec.State != v1alpha1.StageRunning }) {
+			return nil
+		}
+	}
+	if len(s.space.short) == 0 {
+		return nil
+	}
+	o := s.space.short[0].Outcome
+	return &failure{o.QueueReason, o.Message}
 }
 
 // judged says that the child failed by what the samples are, which tracking them again does not change. It is said in the same

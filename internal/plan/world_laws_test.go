@@ -140,7 +140,7 @@ func (w *world) checkSecondPlan(before v1alpha1.AlignmentRunStatus) {
 		return
 	}
 	again := Run(w.base(), w.run, w.related)
-	if was, is := unpriced(w.run.Status), unpriced(again.Status); len(again.Create)+len(again.Delete) > 0 || !equality.Semantic.DeepEqual(was, is) {
+	if was, is := unpriced(w.run.Status), unpriced(again.Status); len(again.Create)+len(again.Delete)+len(again.Resize) > 0 || !equality.Semantic.DeepEqual(was, is) {
 		w.t.Fatalf("a second plan from the same world changes something: %d creates, %d deletes, %s\n%s",
 			len(again.Create), len(again.Delete), cmp.Diff(was, is), w.trace.String())
 	}

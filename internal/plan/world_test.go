@@ -33,6 +33,8 @@ type world struct {
 	lingers func() bool
 	// pods of each Job that holds a GPU: the first of them, and such that no longer do. 0 is one.
 	pods int
+	// quota of GPUs in the run's namespace; nil for none.
+	quota *gpuQuota
 	// deleted says that the run has been deleted.
 	deleted bool
 }
@@ -87,6 +89,9 @@ func (w *world) base() Base {
 	}
 	for _, c := range w.children {
 		b.Children = append(b.Children, w.seen(c))
+	}
+	if w.quota != nil {
+		w.quota.observe(&b)
 	}
 	return b
 }
@@ -157,6 +162,9 @@ func (w *world) pass(seconds int64) {
 func (w *world) step() Next[v1alpha1.AlignmentRunStatus] {
 	w.t.Helper()
 	w.pass(1)
+	if w.quota != nil {
+		w.quota.createPods(w.children)
+	}
 	return w.plan()
 }
 
@@ -181,6 +189,13 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 			w.log("create %s", placed(p))
 		}
 		w.children = append(w.children, child)
+		if w.quota != nil {
+			w.quota.created(w, child)
+		}
+	}
+	for _, r := range next.Resize {
+		w.log("resize %s to %d", placed(placeOf(r.Job)), r.Parallelism)
+		r.Job.Spec.Parallelism = ptr.To(r.Parallelism)
 	}
 	for _, o := range next.Delete {
 		if o == Object(w.run) {

@@ -67,8 +67,14 @@ func TestOperatorCannotChangeWhatPeopleWrote(t *testing.T) {
 				t.Errorf("the operator may %s %s: want %v", verb, resource, ttl)
 			}
 		}
-		if verb != "create" && verb != "delete" && allows(rules, verb, "batch", "jobs") {
+		// Patched is their parallelism.
+		if !slices.Contains([]string{"create", "patch", "delete"}, verb) && allows(rules, verb, "batch", "jobs") {
 			t.Errorf("the operator may %s jobs", verb)
+		}
+		for _, bounds := range []string{"resourcequotas", "limitranges"} {
+			if allows(rules, verb, "", bounds) {
+				t.Errorf("the operator may %s %s", verb, bounds)
+			}
 		}
 		if allows(rules, verb, "", "pods") {
 			t.Errorf("the operator may %s pods", verb)

@@ -1,0 +1,183 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/quota"
+)
+
+// unfinishedIndex finds the Jobs that have not ended.
+const unfinishedIndex = "unfinished"
+
+// rooms is what must be known of namespaces with quotas and is in no cache.
+type rooms struct {
+	mu sync.Mutex
+	// turns, by namespace: objects look at the room and take from it one after the other.
+	turns map[string]*sync.Mutex
+	// promises are Jobs as they were just created or resized, by UID, until the cache shows them so.
+	promises map[types.UID]promise
+	// wanting are the objects that want more room, by kind.
+	wanting map[string]map[client.ObjectKey]bool
+}
+
+type promise struct {
+	job *batchv1.Job
+	// until is when the cache must have seen it; later the Job is gone.
+	until time.Time
+}
+
+// keep is how long a promise outlasts a cache that does not show its Job.
+const keep = 30 * time.Second
+
+// room is what quotas leave in the namespace of an object beside what its other Jobs are still to use, and nil where there are
+// none. Nobody else takes from it until done is called.
+func (e *Engine) room(ctx context.Context, owner client.Object) (room *quota.Room, done func(), err error) {
+	namespace := client.InNamespace(owner.GetNamespace())
+	done = func() {}
+	var quotas corev1.ResourceQuotaList
+	var limits corev1.LimitRangeList
+	look := func() error {
+		if err := e.Client.List(ctx, &quotas, namespace); err != nil {
+			return err
+		}
+		return e.Client.List(ctx, &limits, namespace)
+	}
+	if err := look(); err != nil || len(quotas.Items)+len(limits.Items) == 0 {
+		return nil, done, err
+	}
+	turn := e.rooms.turn(owner.GetNamespace())
+	turn.Lock()
+	done = sync.OnceFunc(turn.Unlock)
+	if err := look(); err != nil { // somebody else had a turn meanwhile
+		return nil, done, err
+	}
+	room = quota.New(quotas.Items, limits.Items)
+	return room, done, e.promised(ctx, owner, room)
+}
+
+// promised takes from the room what Jobs of other objects are still to use.
+func (e *Engine) promised(ctx context.Context, owner client.Object, room *quota.Room) error {
+	var list batchv1.JobList
+	err := e.Client.List(ctx, &list, client.InNamespace(owner.GetNamespace()), client.MatchingFields{unfinishedIndex: "true"}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return err
+	}
+	unseen := e.rooms.unseen(owner.GetNamespace(), list.Items, e.Clock.Now())
+	for i := range list.Items {
+		job := &list.Items[i]
+		if newer := unseen[job.UID]; newer != nil {
+			job = newer
+			delete(unseen, job.UID)
+		}
+		if err := e.promise(ctx, owner, job, false, room); err != nil {
+			return err
+		}
+	}
+	for _, job := range unseen {
+		if err := e.promise(ctx, owner, job, true, room); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// promise takes from the room what one Job is still to use: its pods, and itself where it is created so newly that no quota may
+// count it. The object's own Jobs its plan knows better.
+func (e *Engine) promise(ctx context.Context, owner client.Object, job *batchv1.Job, created bool, room *quota.Room) error {
+	if job.Labels[v1alpha1.LabelOwnerUID] == string(owner.GetUID()) || !job.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	var pods corev1.PodList
+	err := e.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return err
+	}
+	room.Take(quota.Ask{Pod: &job.Spec.Template.Spec, Job: created}, jobs.SizeOf(job, pods.Items, e.Clock.Now()).Missing)
+	return nil
+}
+
+func (r *rooms) turn(namespace string) *sync.Mutex {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turns == nil {
+		r.turns = map[string]*sync.Mutex{}
+	}
+	if r.turns[namespace] == nil {
+		r.turns[namespace] = &sync.Mutex{}
+	}
+	return r.turns[namespace]
+}
+
+// made remembers a Job that was created or resized just now.
+func (r *rooms) made(job *batchv1.Job, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.promises == nil {
+		r.promises = map[types.UID]promise{}
+	}
+	r.promises[job.UID] = promise{job.DeepCopy(), now.Add(keep)}
+}
+
+// unseen are the Jobs of a namespace that the cache does not show yet, or not as they are.
+func (r *rooms) unseen(namespace string, seen []batchv1.Job, now time.Time) map[types.UID]*batchv1.Job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	generations := make(map[types.UID]int64, len(seen))
+	for i := range seen {
+		generations[seen[i].UID] = seen[i].Generation
+	}
+	list := map[types.UID]*batchv1.Job{}
+	for uid, p := range r.promises {
+		switch {
+		case now.After(p.until) || generations[uid] >= p.job.Generation:
+			delete(r.promises, uid)
+		case p.job.Namespace == namespace:
+			list[uid] = p.job
+		}
+	}
+	return list
+}
+
+// want remembers whether an object wants more room.
+func (r *rooms) want(o client.Object, wants bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kind, key := kindOf(o), client.ObjectKeyFromObject(o)
+	if !wants {
+		delete(r.wanting[kind], key)
+		return
+	}
+	if r.wanting == nil {
+		r.wanting = map[string]map[client.ObjectKey]bool{}
+	}
+	if r.wanting[kind] == nil {
+		r.wanting[kind] = map[client.ObjectKey]bool{}
+	}
+	r.wanting[kind][key] = true
+}
+
+// wantingRoom enqueues the objects of a kind that want more room, when the quotas or limit ranges of their namespace change.
+func (e *Engine) wantingRoom(kind client.Object) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, changed client.Object) []ctrl.Request {
+		e.rooms.mu.Lock()
+		defer e.rooms.mu.Unlock()
+		var requests []ctrl.Request
+		for key := range e.rooms.wanting[kindOf(kind)] {
+			if key.Namespace == changed.GetNamespace() {
+				requests = append(requests, ctrl.Request{NamespacedName: key})
+			}
+		}
+		return requests
+	})
+}

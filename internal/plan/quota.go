@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/quota"
+)
+
+// roomInterval is how soon an object that wants more of a quota looks again, though no event came.
+const roomInterval = 5 * time.Second
+
+// Resize changes the parallelism of a Job, which is all that is ever changed of a child.
+type Resize struct {
+	Job         *batchv1.Job
+	Parallelism int32
+	// Live is how many pods of the Job were seen. Where there are more by now, a lower parallelism would end some.
+	Live int32
+}
+
+// space hands out what the quotas of the namespace leave, in one pass over the stages of an object.
+type space struct {
+	room   *quota.Room
+	resize []Resize
+	// short are stand-ins for the Jobs that are not created for want of room.
+	short []*Child
+	// wanting says that some Job has, or would have, fewer pods than it might.
+	wanting bool
+}
+
+// newSpace lets the object's own Jobs have what they have begun to take, before any other begins.
+func newSpace(b *Base) *space {
+	s := &space{room: b.Room.Clone()}
+	for _, see := range []func(*Child, *batchv1.Job){s.occupy, s.widen} {
+		for i := range b.Children {
+			if c := &b.Children[i]; c.Outcome.State == jobs.Active && !c.Deleting {
+				if job, ok := c.Object.(*batchv1.Job); ok {
+					see(c, job)
+				}
+			}
+		}
+	}
+	return s
+}
+
+// occupy takes the room of a Job's pods that are yet to come. Those that quotas refuse are not left to the Job controller, which
+// would try again less and less often: the Job is to have no more pods than it has, until there is room.
+func (s *space) occupy(c *Child, job *batchv1.Job) {
+	size, ask := c.Size, quota.Ask{Pod: &job.Spec.Template.Spec}
+	fit := s.room.Fit(ask, size.Missing)
+	s.room.Take(ask, fit)
+	refused := size.Missing - fit
+	if refused == 0 || !size.Tried {
+		return
+	}
+	s.wanting = true
+	left := size.Live + fit
+	if size.Ours() {
+		if c.Place.Stage == v1alpha1.StageTrain {
+			left = 0 // its pods work together or not at all
+		}
+		s.resize = append(s.resize, Resize{Job: job, Parallelism: left, Live: size.Live})
+	}
+	switch {
+	case left == 0:
+		waits(c, s.room.Lack(ask, max(size.Least, 1)))
+	case c.Outcome.Message == "":
+		c.Outcome.Message = narrow(left, max(size.Most, size.Now))
+	}
+}
+
+// widen raises the parallelism of a Job that has fewer pods than it might, before another one begins.
+func (s *space) widen(c *Child, job *batchv1.Job) {
+	size, ask := c.Size, quota.Ask{Pod: &job.Spec.Template.Spec}
+	if !size.Ours() || size.Now >= size.Most || s.resizes(job) {
+		return
+	}
+	more := s.room.Fit(ask, size.Most-size.Now)
+	s.wanting = s.wanting || more < size.Most-size.Now
+	if size.Now == 0 && more < size.Least {
+		waits(c, s.room.Lack(ask, size.Least))
+		return
+	}
+	now := size.Now + more
+	if more > 0 {
+		s.room.Take(ask, more)
+		s.resize = append(s.resize, Resize{Job: job, Parallelism: now, Live: size.Live})
+	}
+	if size.Now == 0 {
+		c.Outcome.Message = ""
+	}
+	if now < size.Most && c.Outcome.Message == "" {
+		c.Outcome.Message = narrow(now, size.Most)
+	}
+}
+
+// narrow says that a Job has fewer pods than it might.
+func narrow(now, most int32) string {
+	return fmt.Sprintf("%d of %d pods at a time, for want of quota", now, most)
+}
+
+// waits says that a child has no pod for want of quota.
+func waits(c *Child, lack *quota.Lack) {
+	c.Outcome.Queued, c.Outcome.QueueReason, c.Outcome.Message = true, v1alpha1.ReasonQuotaExceeded, lack.Message
+	if lack.Never {
+		c.Outcome.QueueReason = v1alpha1.ReasonPodsNotAdmitted
+	}
+}
+
+// place finds room for a new Job, and makes it as wide as fits; says tells where that is less than it might be. Without room it is not
+// to be created. Of a Job in a queue, Kueue knows how wide it is to be, and when.
+func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
+	job, ok := o.(*batchv1.Job)
+	if !ok {
+		return "", true
+	}
+	ask, bounds := quota.Ask{Pod: &job.Spec.Template.Spec, Job: true}, jobs.BoundsOf(job)
+	if lack := s.room.Lack(ask, bounds.Least); lack != nil {
+		waiting := &Child{Place: at}
+		waits(waiting, lack)
+		s.short, s.wanting = append(s.short, waiting), true
+		return lack.Message, false
+	}
+	n := s.room.Fit(ask, bounds.Most)
+	s.room.Take(ask, n)
+	if !bounds.Ours() || n == bounds.Most {
+		return "", true
+	}
+	job.Spec.Parallelism, s.wanting = &n, true
+	return narrow(n, bounds.Most), true
+}
+
+func (s *space) resizes(job *batchv1.Job) bool {
+	for _, r := range s.resize {
+		if r.Job == job {
+			return true
+		}
+	}
+	return false
+}
+
+// again is when to look again: sooner than otherwise, where more room is wanted.
+func (s *space) again(otherwise time.Duration) time.Duration {
+	if s.wanting && (otherwise == 0 || otherwise > roomInterval) {
+		return roomInterval
+	}
+	return otherwise
+}

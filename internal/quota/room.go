@@ -1,0 +1,171 @@
+// Package quota tells what the admission of a namespace makes of pods before they are asked for: what they count for in
+// its ResourceQuotas, what its LimitRanges add to them or refuse, and how many fit now.
+//
+// It is pure, and goes by what Kubernetes' own admission does, which decides in the end.
+package quota
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Room is what the quotas of a namespace leave at one time. A nil Room has no bounds.
+type Room struct {
+	accounts []account
+	limits   []corev1.LimitRange
+}
+
+// account is one ResourceQuota.
+type account struct {
+	name   string
+	scopes []corev1.ScopedResourceSelectorRequirement
+	// hard and used are the status', by which admission goes; taken is what will be used besides.
+	hard, used, taken corev1.ResourceList
+}
+
+// New is the room in a namespace with these quotas and limit ranges; nil where there are none.
+func New(quotas []corev1.ResourceQuota, limits []corev1.LimitRange) *Room {
+	if len(quotas)+len(limits) == 0 {
+		return nil
+	}
+	r := &Room{limits: slices.Clone(limits)}
+	slices.SortFunc(r.limits, func(a, b corev1.LimitRange) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range quotas {
+		q := &quotas[i]
+		r.accounts = append(r.accounts, account{name: q.Name, scopes: scopes(q), hard: q.Status.Hard, used: q.Status.Used, taken: corev1.ResourceList{}})
+	}
+	slices.SortFunc(r.accounts, func(a, b account) int { return cmp.Compare(a.name, b.name) })
+	return r
+}
+
+// Clone is a room of its own, to take from.
+func (r *Room) Clone() *Room {
+	if r == nil {
+		return nil
+	}
+	c := &Room{accounts: slices.Clone(r.accounts), limits: r.limits}
+	for i := range c.accounts {
+		c.accounts[i].taken = maps.Clone(c.accounts[i].taken)
+	}
+	return c
+}
+
+// Ask is what a Job asks for.
+type Ask struct {
+	// Pod of the Job.
+	Pod *corev1.PodSpec
+	// Job says that the Job itself does not exist yet.
+	Job bool
+}
+
+// Fit is how many pods fit, up to n. A Job that does not fit has none.
+func (r *Room) Fit(a Ask, n int32) int32 {
+	for ; n > 0 && r.Lack(a, n) != nil; n-- {
+	}
+	return max(n, 0)
+}
+
+// Take makes n pods part of what is used.
+func (r *Room) Take(a Ask, n int32) {
+	if r == nil {
+		return
+	}
+	pod := r.admitted(a.Pod)
+	for i := range r.accounts {
+		for name, q := range r.accounts[i].asked(a, pod, n) {
+			q.Add(r.accounts[i].taken[name])
+			r.accounts[i].taken[name] = q
+		}
+	}
+}
+
+// Lack is why pods are refused.
+type Lack struct {
+	// LimitRange says that no pod like these will ever be admitted, whatever ends: a LimitRange refuses it, or a quota for
+	// what it does not tell of itself.
+	Never bool
+	// Message names the object, and what is missing.
+	Message string
+}
+
+// Lack is why n pods do not fit; nil when they do.
+func (r *Room) Lack(a Ask, n int32) *Lack {
+	if r == nil {
+		return nil
+	}
+	pod := r.admitted(a.Pod)
+	for i := range r.limits {
+		if why := refusal(&r.limits[i], pod); n > 0 && why != "" {
+			return &Lack{Never: true, Message: fmt.Sprintf("LimitRange %q refuses the stage's pods: %s", r.limits[i].Name, why)}
+		}
+	}
+	for i := range r.accounts {
+		if lack := r.accounts[i].lack(a, pod, n); lack != nil {
+			return lack
+		}
+	}
+	return nil
+}
+
+// lack of one quota.
+func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
+	if untold := c.untold(pod); n > 0 && len(untold) > 0 {
+		return &Lack{Never: true, Message: fmt.Sprintf("ResourceQuota %q admits no pod without %s: set it in the stage's resources, or a default in a LimitRange",
+			c.name, strings.Join(untold, " and "))}
+	}
+	asked := c.asked(a, pod, n)
+	var short []string
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		needed, hard := asked[name], c.hard[name]
+		missing := needed.DeepCopy()
+		missing.Add(c.used[name])
+		missing.Add(c.taken[name])
+		if missing.Cmp(hard) <= 0 {
+			continue
+		}
+		missing.Sub(hard)
+		short = append(short, fmt.Sprintf("%s %s (%s, %s needed)", text(missing), name, c.usage(name), text(needed)))
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	return &Lack{Message: fmt.Sprintf("ResourceQuota %q lacks %s", c.name, strings.Join(short, ", "))}
+}
+
+// usage of a resource, for people.
+func (c *account) usage(name corev1.ResourceName) string {
+	promised := ""
+	if taken := c.taken[name]; !taken.IsZero() {
+		promised = fmt.Sprintf(" and %s promised", text(taken))
+	}
+	return fmt.Sprintf("%s of %s used%s", text(c.used[name]), text(c.hard[name]), promised)
+}
+
+// asked is what a Job with n pods counts for in the quota: only what the quota bounds, and nothing that is zero.
+func (c *account) asked(a Ask, pod *corev1.PodSpec, n int32) corev1.ResourceList {
+	asked := corev1.ResourceList{}
+	if c.covers(pod) {
+		for name, each := range usage(pod) {
+			if _, bounded := c.hard[name]; !bounded || each.IsZero() || n <= 0 {
+				continue
+			}
+			total := resource.Quantity{Format: each.Format}
+			for range n {
+				total.Add(each)
+			}
+			asked[name] = total
+		}
+	}
+	if _, bounded := c.hard[countJobs]; a.Job && bounded && len(c.scopes) == 0 {
+		asked[countJobs] = *resource.NewQuantity(1, resource.DecimalSI)
+	}
+	return asked
+}
+
+func text(q resource.Quantity) string { return q.String() }
