@@ -106,6 +106,7 @@ func narrow(now, most int32) string {
 // waits says that a child has no pod for want of quota.
 func waits(c *Child, lack *quota.Lack) {
 	c.Outcome.Queued, c.Outcome.QueueReason, c.Outcome.Message = true, v1alpha1.ReasonQuotaExceeded, lack.Message
+	c.Outcome.Stuck = "" // no start-up deadline runs
 	if lack.Never {
 		c.Outcome.QueueReason = v1alpha1.ReasonPodsNotAdmitted
 	}
