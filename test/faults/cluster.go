@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -36,8 +37,12 @@ type cluster struct {
 	// Client reads from a cache of this process, so that waiting costs the API server nothing, and writes to the server.
 	client.Client
 	// live reads from the API server.
-	live    client.Reader
-	admin   *rest.Config
+	live  client.Reader
+	admin *rest.Config
+	// informers behind the Client.
+	informers cache.Cache
+	// etcd is the address of the API server's store.
+	etcd    string
 	kubelet *kubelet
 	history *history
 	// logs is the folder of all processes' logs.
@@ -66,7 +71,7 @@ func startCluster(ctx context.Context, logs string) (c *cluster, stop func() err
 	if err != nil {
 		return nil, stop, err
 	}
-	c = &cluster{Client: mgr.GetClient(), live: mgr.GetAPIReader(), admin: admin, logs: logs}
+	c = &cluster{Client: mgr.GetClient(), live: mgr.GetAPIReader(), admin: admin, logs: logs, informers: mgr.GetCache(), etcd: environment.ControlPlane.Etcd.URL.String()}
 	if c.kubelet, err = newKubelet(mgr); err != nil {
 		return nil, stop, err
 	}
