@@ -52,8 +52,9 @@ const (
 	RuntimeSocket = "/run/containerd/containerd.sock"
 	// PauseImage is the image of every pod's first process.
 	PauseImage = "docker.io/library/spatialalign-pause:1"
-	// DNSService is the address of the Service that pods ask for names, and ClusterDomain the zone that it knows.
-	DNSService    = "10.96.0.10"
+	// DNSService is the address of the Service that pods ask for names.
+	DNSService = "10.96.0.10"
+	// ClusterDomain is the zone that it knows.
 	ClusterDomain = "cluster.local"
 
 	podCIDR     = "10.244.0.0/16"
