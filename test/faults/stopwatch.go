@@ -133,7 +133,7 @@ func (s *stopwatch) gaps() ([]time.Duration, error) {
 	for uid, job := range s.jobs {
 		run, at := s.stepOf(job)
 		if _, known := after[at]; !known {
-			return nil, fmt.Errorf("Job %s is a step that is not in the list: %+v", job.Name, at)
+			return nil, fmt.Errorf("the step of Job %s is not in the list: %+v", job.Name, at)
 		}
 		found[key{run, at}] = uid
 	}
