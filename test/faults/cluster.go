@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -157,11 +158,26 @@ func (c *cluster) create(t *testing.T, objects ...client.Object) {
 
 func (c *cluster) make(ctx context.Context, objects ...client.Object) error {
 	for _, o := range objects {
-		if err := c.Create(ctx, o); err != nil {
+		if err := untilAnswered(func() error { return c.Create(ctx, o) }, apierrors.IsAlreadyExists); err != nil {
 			return fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
 		}
 	}
 	return nil
+}
+
+// untilAnswered asks again when the API server of a busy machine timed out, which tells nothing of what it did; done says
+// that an error means that an earlier call was carried out.
+func untilAnswered(call func() error, done func(error) bool) error {
+	unanswered := func(err error) bool { return apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) }
+	asked := false
+	return retry.OnError(wait.Backoff{Steps: 8, Duration: time.Second, Factor: 1.5}, unanswered, func() error {
+		err := call()
+		if asked && done(err) {
+			return nil
+		}
+		asked = true
+		return err
+	})
 }
 
 // gone reports whether an object no longer exists.

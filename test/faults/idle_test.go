@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/plan"
@@ -28,11 +29,17 @@ func TestIdleRuns(t *testing.T) {
 	for i := range idle {
 		creators.Go(func() error {
 			run := alignmentRun(namespace, fmt.Sprintf("finished-%04d", i), 1)
-			if err := c.Create(t.Context(), run); err != nil {
+			if err := c.make(t.Context(), run); err != nil {
 				return err
 			}
-			finished.DeepCopyInto(&run.Status)
-			return c.Status().Update(t.Context(), run)
+			return untilAnswered(func() error {
+				// Created or updated by a call that timed out, it has another version by now.
+				if err := c.live.Get(t.Context(), client.ObjectKeyFromObject(run), run); err != nil {
+					return err
+				}
+				finished.DeepCopyInto(&run.Status)
+				return c.Status().Update(t.Context(), run)
+			}, func(error) bool { return false })
 		})
 	}
 	if err := creators.Wait(); err != nil {
