@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 	"github.com/spatialalign/operator/internal/plan"
 )
 
@@ -35,7 +36,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		f.records[*it.Iteration] = it.Stages
 	}
 	if run.Status.Runtime != nil {
-		f.gpuResource = run.Status.Runtime.Spec.GPUResourceName
+		f.gpus = jobs.CountedBy(&run.Status.Runtime.Spec)
 	}
 	children, err := r.children(ctx, f)
 	if err != nil {

@@ -30,8 +30,8 @@ type family struct {
 	records map[int32][]v1alpha1.StageStatus
 	// look says that it is time to read the progress of running pods.
 	look bool
-	// gpuResource is the extended resource that GPUs are counted by.
-	gpuResource string
+	// gpus is what of a pod are GPUs.
+	gpus jobs.GPUs
 }
 
 // children observes all live children of a family.
@@ -154,14 +154,14 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 	if err := e.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
 		return err
 	}
-	outcome, complete := jobs.Read(job, pods.Items, e.Clock.Now(), f.gpuResource)
+	outcome, complete := jobs.Read(job, pods.Items, e.Clock.Now(), f.gpus)
 	if !complete {
 		// Job and pods arrive on different watches: ask before calling a pod's last word lost.
 		selector := client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)}
 		if err := e.Live.List(ctx, &pods, client.InNamespace(job.Namespace), selector); err != nil {
 			return err
 		}
-		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now(), f.gpuResource)
+		outcome, _ = jobs.Read(job, pods.Items, e.Clock.Now(), f.gpus)
 	}
 	if jobs.InQueue(job) {
 		outcome = jobs.Enqueued(outcome, job, e.Kueue.look(job), e.Clock.Now())

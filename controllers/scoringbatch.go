@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 	"github.com/spatialalign/operator/internal/plan"
 )
 
@@ -38,7 +39,7 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		taken = parent.Runtime // the batch's own record of it may have been lost
 	}
 	if taken != nil {
-		f.gpuResource = taken.Spec.GPUResourceName
+		f.gpus = jobs.CountedBy(&taken.Spec)
 	}
 	children, err := r.children(ctx, f)
 	if err != nil {

@@ -256,7 +256,7 @@ type StageScheduling struct {
 
 	// resources of the container instead of the runtime's.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are not supported; request GPUs as extended resources"
+	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are the runtime's; request GPUs as extended resources"
 	// +kubebuilder:validation:XValidation:rule="(!has(self.limits) || self.limits.size() <= 16) && (!has(self.requests) || self.requests.size() <= 16)",message="must not have more than 16 limits or requests"
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }

@@ -29,6 +29,11 @@ type AlignmentRuntimeSpec struct {
 	// +required
 	Store StoreSpec `json:"store,omitzero"`
 
+	// weights is a volume that holds the models' weights, mounted read-only at /weights in the pods of sample, track and train.
+	// Where it is absent, the images bring their weights, or read them from the store.
+	// +optional
+	Weights *WeightsSpec `json:"weights,omitempty"`
+
 	// sample generates videos.
 	// +required
 	Sample StageTemplate `json:"sample,omitzero"`
@@ -42,7 +47,7 @@ type AlignmentRuntimeSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.shards) || self.shards == 1",message="training has one shard"
 	Train StageTemplate `json:"train,omitzero"`
 
-	// gpuResourceName is the extended resource that GPU time is counted by.
+	// gpuResourceName is the extended resource that GPU time is counted by, such as amd.com/gpu or nvidia.com/mig-1g.10gb.
 	// +optional
 	// +default="nvidia.com/gpu"
 	// +kubebuilder:validation:MinLength=1
@@ -178,7 +183,7 @@ type StageTemplate struct {
 
 	// resources of the container: GPUs, CPU, memory.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are not supported; request GPUs as extended resources"
+	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims are made from the stage's resourceClaims"
 	// +kubebuilder:validation:XValidation:rule="(!has(self.limits) || self.limits.size() <= 16) && (!has(self.requests) || self.requests.size() <= 16)",message="must not have more than 16 limits or requests"
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 
@@ -195,6 +200,8 @@ type StageTemplate struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=3600
 	TerminationGracePeriodSeconds int64 `json:"terminationGracePeriodSeconds,omitempty"`
+
+	PodSettings `json:",inline"`
 }
 
 // EnvVar is an environment variable with a plain value.

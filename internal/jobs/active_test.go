@@ -46,7 +46,7 @@ func TestReadActive(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), gpu)
+				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), counted)
 				if diff := cmp.Diff(tt.want, got); diff != "" || !complete {
 					t.Errorf("complete %v, %s", complete, diff)
 				}
@@ -89,7 +89,7 @@ func TestReadSuspended(t *testing.T) {
 	} {
 		job.Labels["kueue.x-k8s.io/queue-name"] = queue
 		for _, pods := range [][]corev1.Pod{nil, {leaving}} {
-			got, _ := jobs.Read(job, pods, noon.Add(time.Hour), gpu)
+			got, _ := jobs.Read(job, pods, noon.Add(time.Hour), counted)
 			if diff := cmp.Diff(jobs.Outcome{Queued: true, Message: want}, got); diff != "" {
 				t.Error(diff)
 			}
@@ -102,12 +102,12 @@ func TestReadWithoutParallelism(t *testing.T) {
 	job := ended("sample", "", "", "")
 	job.Spec.Parallelism = ptr.To(int32(0))
 	want := jobs.Outcome{Queued: true, Message: "Job " + job.Name + " may have no pod yet"}
-	if got, _ := jobs.Read(job, nil, noon, gpu); !cmp.Equal(want, got) {
+	if got, _ := jobs.Read(job, nil, noon, counted); !cmp.Equal(want, got) {
 		t.Error(cmp.Diff(want, got))
 	}
 	job.Annotations = nil
 	want = jobs.Outcome{Message: "parallelism of Job " + job.Name + " is 0: somebody has to raise it"}
-	if got, _ := jobs.Read(job, nil, noon, gpu); !cmp.Equal(want, got) {
+	if got, _ := jobs.Read(job, nil, noon, counted); !cmp.Equal(want, got) {
 		t.Error(cmp.Diff(want, got))
 	}
 }
@@ -149,7 +149,7 @@ func TestReadNodeLost(t *testing.T) {
 			if tt.job == nil {
 				tt.job = ended("sample", "", "", "")
 			}
-			got, _ := jobs.Read(tt.job, tt.pods, at.Add(time.Duration(tt.seconds)*time.Second), gpu)
+			got, _ := jobs.Read(tt.job, tt.pods, at.Add(time.Duration(tt.seconds)*time.Second), counted)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -186,7 +186,7 @@ func TestReadTooManyPods(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour), gpu)
+			got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, noon.Add(time.Hour), counted)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -239,7 +239,7 @@ func TestReadInterrupted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), gpu)
+				got, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Hour), counted)
 				if diff := cmp.Diff(tt.want, got); diff != "" || !complete {
 					t.Errorf("complete %v, %s", complete, diff)
 				}
@@ -255,7 +255,7 @@ func TestReadPodless(t *testing.T) {
 	for age, want := range map[time.Duration]string{
 		-time.Second: "", 0: "", 20 * time.Second: "", 21 * time.Second: missing, time.Hour: missing,
 	} {
-		got, complete := jobs.Read(job, nil, noon.Add(age), gpu)
+		got, complete := jobs.Read(job, nil, noon.Add(age), counted)
 		if diff := cmp.Diff(jobs.Outcome{Queued: true, Message: want}, got); diff != "" || !complete {
 			t.Errorf("after %s: complete %v, %s", age, complete, diff)
 		}

@@ -18,22 +18,22 @@ type Demand struct {
 	Waited time.Duration
 }
 
-// Demanded reads a Job's demand from the Job and its pods; gpuResource is the extended resource that GPUs are counted by.
-func Demanded(job *batchv1.Job, pods []corev1.Pod, gpuResource string, now time.Time) Demand {
+// Demanded reads a Job's demand from the Job and its pods; counted is what of a pod are GPUs.
+func Demanded(job *batchv1.Job, pods []corev1.Pod, counted GPUs, now time.Time) Demand {
 	var d Demand
 	ran := job.Status.Succeeded+job.Status.Failed > 0
 	for i := range pods {
 		p := &pods[i]
 		ran = ran || !began(p).IsZero()
 		if _, placed := scheduled(p); placed && !over(p) {
-			d.InUse += gpus(&p.Spec, corev1.ResourceName(gpuResource))
+			d.InUse += counted.of(&p.Spec)
 		}
 	}
 	if Finished(job) || job.DeletionTimestamp != nil {
 		return d
 	}
 	wanted := min(ptr.Deref(job.Spec.Parallelism, 1), ptr.Deref(job.Spec.Completions, 1)-job.Status.Succeeded)
-	each := gpus(&job.Spec.Template.Spec, corev1.ResourceName(gpuResource))
+	each := counted.of(&job.Spec.Template.Spec)
 	d.Waiting = max(int64(wanted)*each-d.InUse, 0)
 	if !ran {
 		since := job.CreationTimestamp.Time

@@ -47,11 +47,11 @@ func TestDemanded(t *testing.T) {
 		{"it is being deleted", job(func(j *batchv1.Job) { j.DeletionTimestamp = &metav1.Time{Time: noon} }), []corev1.Pod{runs}, jobs.Demand{InUse: 2}},
 		{"it has failed, and a pod goes on", ended("sample", batchv1.JobFailed, "", ""), []corev1.Pod{runs, failed}, jobs.Demand{InUse: 2}},
 	} {
-		if got := jobs.Demanded(tt.job, tt.pods, gpu, at(60).Time); got != tt.want {
+		if got := jobs.Demanded(tt.job, tt.pods, counted, at(60).Time); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
-	if got := jobs.Demanded(job(), []corev1.Pod{runs}, "amd.com/gpu", at(60).Time); got != (jobs.Demand{}) {
+	if got := jobs.Demanded(job(), []corev1.Pod{runs}, jobs.GPUs{Resource: "amd.com/gpu"}, at(60).Time); got != (jobs.Demand{}) {
 		t.Errorf("of another resource it demands %+v", got)
 	}
 }

@@ -81,7 +81,7 @@ func TestWhatAGangFailsOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(ended("gang", batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy, tt.condition), pods, noon.Add(time.Hour), gpu)
+				got, complete := jobs.Read(ended("gang", batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy, tt.condition), pods, noon.Add(time.Hour), counted)
 				if diff := cmp.Diff(tt.want, got); diff != "" || complete == tt.partial {
 					t.Errorf("complete %v, %s", complete, diff)
 				}
@@ -118,7 +118,7 @@ func TestAGangThatLosesAPod(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			job := ended("gang", "", "", "")
 			job.Status.Conditions, job.Spec.Suspend = tt.conditions, ptr.To(tt.suspended)
-			got, complete := jobs.Read(job, []corev1.Pod{rank(0), tt.pod, rank(2), rank(3)}, noon, gpu)
+			got, complete := jobs.Read(job, []corev1.Pod{rank(0), tt.pod, rank(2), rank(3)}, noon, counted)
 			if diff := cmp.Diff(tt.want, got); diff != "" || !complete {
 				t.Errorf("complete %v, %s", complete, diff)
 			}
@@ -148,7 +148,7 @@ func TestAGangThatStartsInPart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := jobs.Read(ended("gang", "", "", ""), tt.pods, noon.Add(time.Duration(tt.seconds)*time.Second), gpu)
+			got, _ := jobs.Read(ended("gang", "", "", ""), tt.pods, noon.Add(time.Duration(tt.seconds)*time.Second), counted)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -164,11 +164,11 @@ func TestAGangThatSucceeds(t *testing.T) {
 		pods = append(pods, pod(i, 0, 1, `{"class":"Succeeded"}`))
 	}
 	job := ended("gang", batchv1.JobComplete, "", "")
-	got, complete := jobs.Read(job, append(pods, adapter), noon, gpu)
+	got, complete := jobs.Read(job, append(pods, adapter), noon, counted)
 	if got.State != jobs.Succeeded || got.Outputs["adapter"] != pinned("adapter") || got.Metrics["loss"] != "0.61" || !complete {
 		t.Errorf("complete %v, %+v", complete, got)
 	}
-	if got, complete = jobs.Read(job, pods, noon, gpu); got.Class != jobs.ClassNoManifest || complete {
+	if got, complete = jobs.Read(job, pods, noon, counted); got.Class != jobs.ClassNoManifest || complete {
 		t.Errorf("without the first pod: complete %v, %+v", complete, got)
 	}
 }
@@ -181,7 +181,7 @@ func TestUsageOfAGang(t *testing.T) {
 		p.Spec.Containers = jobs.Build(everyStage()["gang"]).Spec.Template.Spec.Containers
 		pods = append(pods, p)
 	}
-	got, _ := jobs.Read(ended("gang", "", "", ""), pods, noon.Add(10*time.Second), gpu)
+	got, _ := jobs.Read(ended("gang", "", "", ""), pods, noon.Add(10*time.Second), counted)
 	var total int64
 	for _, u := range got.Usage {
 		total += u.GPUSeconds

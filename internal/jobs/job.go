@@ -188,7 +188,7 @@ func podSpec(w Work, t v1alpha1.StageTemplate, shards int32, digest string) core
 		TerminationMessagePath:   contract.TerminationPath,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	return corev1.PodSpec{
+	pod := corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
@@ -202,6 +202,10 @@ func podSpec(w Work, t v1alpha1.StageTemplate, shards int32, digest string) core
 		Containers: []corev1.Container{c},
 		Volumes:    volumes,
 	}
+	if ofRuntime(w.Spec.Stage) {
+		settings(&pod, t.PodSettings, w.Runtime.Weights)
+	}
+	return pod
 }
 
 func restricted() *corev1.SecurityContext {

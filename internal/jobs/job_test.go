@@ -97,10 +97,16 @@ func everyStage() map[string]jobs.Work {
 	}})
 	gang := train
 	gang.Nodes, gang.GPUsPerNode = 4, 8
+	// Everything that an admin may say of the pods.
+	settled := sample
+	settled.Runtime = sample.Runtime.DeepCopy()
+	settled.Runtime.Weights = &v1alpha1.WeightsSpec{PVC: v1alpha1.PVCStore{ClaimName: "model-weights"}}
+	settled.Runtime.Sample.PodSettings = everySetting()
 	return map[string]jobs.Work{
-		"prepare":       prepare,
-		"sample":        sample,
-		"sample-queued": queued,
+		"prepare":        prepare,
+		"sample":         sample,
+		"sample-settled": settled,
+		"sample-queued":  queued,
 		"track": work(v1alpha1.StageTrack, s3, contract.Spec{Stage: contract.Track, Track: &contract.TrackSpec{
 			Prompts: pinned("prompts.jsonl"), Index: pinned("index.jsonl"), Detector: contract.Detector{Name: "d", Digest: model.Digest, Revision: "2"},
 		}}),

@@ -81,8 +81,8 @@ func Finished(job *batchv1.Job) bool {
 
 // Read derives a Job's outcome from the Job and its pods. complete is false when the last words that the outcome
 // needs are not among the pods: a stale list, or pods that vanished. now ends the GPU time of pods that still run, and
-// tells how long something has been waited for; gpuResource is the extended resource that GPUs are counted by.
-func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string) (o Outcome, complete bool) {
+// tells how long something has been waited for; counted is what of a pod are GPUs.
+func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, counted GPUs) (o Outcome, complete bool) {
 	pods = slices.Clone(pods) // in the order of names, so that what is said does not depend on the list's
 	slices.SortStableFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {
@@ -92,7 +92,7 @@ func Read(job *batchv1.Job, pods []corev1.Pod, now time.Time, gpuResource string
 	} else {
 		o, complete = active(job, pods, now), true
 	}
-	o.Usage, o.Waited, o.Image = usage(pods, corev1.ResourceName(gpuResource), now), waited(job, pods), image(pods)
+	o.Usage, o.Waited, o.Image = usage(pods, counted, now), waited(job, pods), image(pods)
 	return o, complete
 }
 

@@ -33,6 +33,8 @@ func ended(stage string, kind batchv1.JobConditionType, reason, message string) 
 // gpu is the extended resource of the runtime.
 const gpu = "nvidia.com/gpu"
 
+var counted = jobs.GPUs{Resource: gpu}
+
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // pod of a shard whose container exited some minutes after noon, saying something.
@@ -153,7 +155,7 @@ func TestReadSuccess(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, complete := jobs.Read(ended(tt.stage, batchv1.JobComplete, "CompletionsReached", ""), tt.pods, noon, gpu)
+			got, complete := jobs.Read(ended(tt.stage, batchv1.JobComplete, "CompletionsReached", ""), tt.pods, noon, counted)
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
@@ -250,7 +252,7 @@ func TestReadFailure(t *testing.T) {
 			job := ended("sample", batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 			tt.want.State = jobs.Failed
 			for _, pods := range [][]corev1.Pod{tt.pods, reversed(tt.pods)} {
-				got, complete := jobs.Read(job, pods, noon, gpu)
+				got, complete := jobs.Read(job, pods, noon, counted)
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Error(diff)
 				}
@@ -305,7 +307,7 @@ func TestReadClass(t *testing.T) {
 		77: "OutOfMemory", 78: "Diverged", 137: "Bug", 143: "Interrupted",
 	} {
 		final := want == "BadSpec" || want == "Mismatch" || want == "OutOfMemory" || want == "Diverged"
-		got, _ := jobs.Read(ended("sample", batchv1.JobFailed, "", ""), []corev1.Pod{pod(0, code, 0, "")}, noon, gpu)
+		got, _ := jobs.Read(ended("sample", batchv1.JobFailed, "", ""), []corev1.Pod{pod(0, code, 0, "")}, noon, counted)
 		if got.Class != want || got.Final != final {
 			t.Errorf("exit code %d: %s, final %v; want %s, %v", code, got.Class, got.Final, want, final)
 		}
@@ -316,11 +318,11 @@ func TestReadClass(t *testing.T) {
 func TestReadOddJobs(t *testing.T) {
 	odd := ended("sample", batchv1.JobComplete, "", "")
 	odd.Spec.Completions, odd.Spec.Template.Annotations = nil, map[string]string{"alignment.spatialalign.dev/spec": "no JSON"}
-	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon, gpu); got.State != jobs.Succeeded {
+	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon, counted); got.State != jobs.Succeeded {
 		t.Errorf("a Job of one completion: %+v", got)
 	}
 	odd.Spec.Completions = ptr.To(int32(1<<31 - 1))
-	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon, gpu); got.Message != "shard 1 of 2147483647 ended without naming a valid manifest" {
+	if got, _ := jobs.Read(odd, []corev1.Pod{pod(0, 0, 0, word("m", ""))}, noon, counted); got.Message != "shard 1 of 2147483647 ended without naming a valid manifest" {
 		t.Errorf("a Job of two billion completions: %+v", got)
 	}
 }

@@ -74,7 +74,7 @@ func TestEnqueued(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			job := queuedJob(tt.age)
-			o, _ := jobs.Read(job, nil, now, gpu)
+			o, _ := jobs.Read(job, nil, now, counted)
 			o = jobs.Enqueued(o, job, tt.queue, now)
 			if !o.Queued || o.QueueReason != tt.reason || !strings.Contains(o.Message, tt.message) {
 				t.Errorf("queued %v, %q: %q; want %q: ...%q...", o.Queued, o.QueueReason, o.Message, tt.reason, tt.message)
@@ -90,7 +90,7 @@ func TestSuspendedWithoutQueue(t *testing.T) {
 		t.Error("a Job that runs is in no queue")
 	}
 	job.Spec.Suspend = ptr.To(true)
-	o, _ := jobs.Read(job, nil, now, gpu)
+	o, _ := jobs.Read(job, nil, now, counted)
 	if by := jobs.Enqueued(o, job, jobs.Queue{Absent: true}, now); !jobs.InQueue(job) || by.QueueReason != "" || by.Message != o.Message {
 		t.Errorf("suspended by a person: %+v", by)
 	}
@@ -130,7 +130,7 @@ func TestEviction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := queuedJob(time.Hour)
-			o, _ := jobs.Read(job, pods, now, gpu)
+			o, _ := jobs.Read(job, pods, now, counted)
 			o = jobs.Enqueued(o, job, jobs.Queue{Workload: &jobs.Workload{Conditions: []metav1.Condition{says("Evicted", "True", "Preempted", "by team b")}}}, now)
 			if o.State != jobs.Active || !o.Queued || o.Endless || o.QueueReason != "Preempted" || !strings.Contains(o.Message, "by team b") {
 				t.Errorf("%+v", o)
@@ -140,7 +140,7 @@ func TestEviction(t *testing.T) {
 	// A pod that did not stop in its grace period fails a Job of one pod, which the Job controller may notice although the Job is suspended.
 	job := queuedJob(time.Hour)
 	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: "BackoffLimitExceeded"}}
-	if o, _ := jobs.Read(job, []corev1.Pod{pod("a", 137, deleted)}, now, gpu); o.State != jobs.Failed || !o.Disrupted || jobs.InQueue(job) {
+	if o, _ := jobs.Read(job, []corev1.Pod{pod("a", 137, deleted)}, now, counted); o.State != jobs.Failed || !o.Disrupted || jobs.InQueue(job) {
 		t.Errorf("killed while evicted: %+v", o)
 	}
 }
@@ -150,15 +150,15 @@ func TestAdmittedLate(t *testing.T) {
 	job := queuedJob(time.Hour)
 	job.Spec.Suspend = ptr.To(false)
 	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: corev1.ConditionTrue}}
-	if o, _ := jobs.Read(job, nil, now, gpu); o.Message != "" {
+	if o, _ := jobs.Read(job, nil, now, counted); o.Message != "" {
 		t.Errorf("admitted, and not noticed yet: %q", o.Message)
 	}
 	job.Status.Conditions[0].Status, job.Status.StartTime = corev1.ConditionFalse, ptr.To(metav1.NewTime(now.Add(-time.Second)))
-	if o, _ := jobs.Read(job, nil, now, gpu); o.Message != "" {
+	if o, _ := jobs.Read(job, nil, now, counted); o.Message != "" {
 		t.Errorf("begun a second ago: %q", o.Message)
 	}
 	job.Status.StartTime = ptr.To(metav1.NewTime(now.Add(-time.Minute)))
-	if o, _ := jobs.Read(job, nil, now, gpu); !strings.Contains(o.Message, "no pod of Job") {
+	if o, _ := jobs.Read(job, nil, now, counted); !strings.Contains(o.Message, "no pod of Job") {
 		t.Errorf("begun a minute ago, without a pod: %q", o.Message)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // settling is how long a scheduled pod may create its containers before that is worth saying.
@@ -41,13 +42,27 @@ func stuckPod(p *corev1.Pod, now time.Time) string {
 	}
 	since, placed := scheduled(p)
 	if !placed {
-		return unfit(p)
+		return cmp.Or(unclaimed(p, now), unfit(p))
 	}
 	if s := stage(p); s != nil && s.State.Running != nil || now.Sub(since) <= settling {
 		return ""
 	}
 	return fmt.Sprintf("%s: pod %s was scheduled more than %s ago and its containers do not exist: the image is still pulled, "+
 		"or a volume cannot be mounted; see kubectl describe pod %s", state, p.Name, settling, p.Name)
+}
+
+// unclaimed names the ResourceClaimTemplate that no claim of the pod has been made from: why not stands in events alone.
+func unclaimed(p *corev1.Pod, now time.Time) string {
+	if now.Sub(p.CreationTimestamp.Time) <= podless {
+		return ""
+	}
+	for _, claim := range p.Spec.ResourceClaims {
+		made := slices.ContainsFunc(p.Status.ResourceClaimStatuses, func(s corev1.PodResourceClaimStatus) bool { return s.Name == claim.Name })
+		if template := ptr.Deref(claim.ResourceClaimTemplateName, ""); template != "" && !made {
+			return fmt.Sprintf("pod %s has no ResourceClaim for %s: is there a ResourceClaimTemplate %q in its namespace?", p.Name, claim.Name, template)
+		}
+	}
+	return ""
 }
 
 // unfit is the scheduler's word on a pod that fits no node as it is, however many other pods end.

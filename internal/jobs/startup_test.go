@@ -46,7 +46,7 @@ func TestReadStuckOnItsNode(t *testing.T) {
 			if tt.waits != nil {
 				p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "stage", State: corev1.ContainerState{Waiting: tt.waits}}}
 			}
-			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon.Add(time.Duration(tt.seconds)*time.Second), gpu)
+			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon.Add(time.Duration(tt.seconds)*time.Second), counted)
 			if diff := cmp.Diff(jobs.Outcome{Stuck: tt.want, Message: tt.want}, got); diff != "" {
 				t.Error(diff)
 			}
@@ -72,7 +72,7 @@ func TestReadStuckInAMesh(t *testing.T) {
 		p := scheduled("a", 0)
 		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "mesh-init", State: tt.init}}
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "mesh", State: tt.side}, {Name: "stage", State: tt.stage}}
-		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon.Add(time.Hour), gpu); got.Stuck != tt.want {
+		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon.Add(time.Hour), counted); got.Stuck != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got.Stuck, tt.want)
 		}
 	}
@@ -108,7 +108,7 @@ func TestReadUnschedulable(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{unscheduled("a", tt.message)}, noon.Add(time.Hour), gpu)
+			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{unscheduled("a", tt.message)}, noon.Add(time.Hour), counted)
 			if (got.Stuck != "") != tt.stuck || got.Queued == tt.stuck {
 				t.Errorf("stuck %q, queued %v: want stuck %v", got.Stuck, got.Queued, tt.stuck)
 			}
@@ -124,7 +124,7 @@ func TestReadSchedulingGated(t *testing.T) {
 	p := unscheduled("a", "0/1 nodes are available. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.")
 	for _, reason := range []string{"SchedulingGated", "SchedulerError"} {
 		p.Status.Conditions[0].Reason = reason
-		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon, gpu); got.Stuck != "" || !got.Queued {
+		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, noon, counted); got.Stuck != "" || !got.Queued {
 			t.Errorf("%s: stuck %q, queued %v", reason, got.Stuck, got.Queued)
 		}
 	}
@@ -145,7 +145,7 @@ func FuzzStuck(f *testing.F) {
 			Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message},
 		}}}
 		for _, pods := range [][]corev1.Pod{{p}, {q}, {p, q}} {
-			o, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Duration(second)*time.Second), gpu)
+			o, complete := jobs.Read(ended("sample", "", "", ""), pods, noon.Add(time.Duration(second)*time.Second), counted)
 			if o.State != jobs.Active || !complete || len(o.Message) > 1600 || o.Stuck != "" && (o.Queued || o.Message != o.Stuck) {
 				t.Errorf("complete %v: %+v", complete, o)
 			}

@@ -14,7 +14,7 @@ import (
 type PodUsage struct {
 	// Pod is its name.
 	Pod string
-	// GPUs are the limits of its containers together, above 0.
+	// GPUs that it holds, above 0.
 	GPUs int64
 	// GPUSeconds are GPUs times the seconds from its scheduling to its end, rounded up.
 	GPUSeconds int64
@@ -29,12 +29,12 @@ type PodUsage struct {
 const otherPods = "others"
 
 // usage counts the pods that hold or held GPUs. A pod does so from its scheduling on, whether or not it starts.
-func usage(pods []corev1.Pod, gpu corev1.ResourceName, now time.Time) []PodUsage {
+func usage(pods []corev1.Pod, counted GPUs, now time.Time) []PodUsage {
 	var list []PodUsage
 	for i := range pods {
 		p := &pods[i]
 		start, placed := scheduled(p)
-		n := gpus(&p.Spec, gpu)
+		n := counted.of(&p.Spec)
 		if !placed || n <= 0 {
 			continue
 		}
@@ -58,16 +58,6 @@ func usage(pods []corev1.Pod, gpu corev1.ResourceName, now time.Time) []PodUsage
 		list = append(list, u)
 	}
 	return list
-}
-
-// gpus of the pod, by the limits of its containers.
-func gpus(p *corev1.PodSpec, gpu corev1.ResourceName) int64 {
-	var n int64
-	for i := range p.Containers {
-		q := p.Containers[i].Resources.Limits[gpu]
-		n += q.Value()
-	}
-	return n
 }
 
 // seconds that the pod held its node, rounded up. Scheduler and node have clocks of their own: a container's own run,

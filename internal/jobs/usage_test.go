@@ -98,7 +98,7 @@ func TestUsage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{tt.pod}, at(now).Time, gpu)
+			got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{tt.pod}, at(now).Time, counted)
 			want := jobs.PodUsage{Pod: "a", GPUs: 2, GPUSeconds: tt.seconds, Open: tt.open}
 			switch tt.wasted {
 			case "failed":
@@ -120,7 +120,7 @@ func TestUsage(t *testing.T) {
 		}),
 		"has the resource 0": holding(func(p *corev1.Pod) { p.Spec.Containers[0].Resources.Limits[gpu] = resource.MustParse("0") }),
 	} {
-		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, at(now).Time, gpu); got.Usage != nil {
+		if got, _ := jobs.Read(ended("sample", "", "", ""), []corev1.Pod{p}, at(now).Time, counted); got.Usage != nil {
 			t.Errorf("a pod that %s: %+v", name, got.Usage)
 		}
 	}
@@ -139,7 +139,7 @@ func TestUsageOfAJob(t *testing.T) {
 		{Pod: "a", GPUs: 2, GPUSeconds: 20, Failed: 20}, {Pod: "b", GPUs: 2, GPUSeconds: 120, Open: true}, {Pod: "c", GPUs: 4, GPUSeconds: 240, Open: true},
 	}
 	for _, kind := range []batchv1.JobConditionType{"", batchv1.JobFailed, batchv1.JobComplete} {
-		got, _ := jobs.Read(ended("sample", kind, "", ""), pods, at(60).Time, gpu)
+		got, _ := jobs.Read(ended("sample", kind, "", ""), pods, at(60).Time, counted)
 		if diff := cmp.Diff(want, got.Usage); diff != "" {
 			t.Errorf("%q: %s", kind, diff)
 		}
@@ -159,7 +159,7 @@ func TestUsageIsBounded(t *testing.T) {
 			p.Name = fmt.Sprintf("pod-%03d", i)
 			pods = append(pods, p)
 		}
-		got, _ := jobs.Read(ended("sample", "", "", ""), pods, at(60).Time, gpu)
+		got, _ := jobs.Read(ended("sample", "", "", ""), pods, at(60).Time, counted)
 		var gpus, seconds, wasted int64
 		for _, u := range got.Usage {
 			gpus, seconds, wasted = gpus+u.GPUs, seconds+u.GPUSeconds, wasted+u.Failed
@@ -194,7 +194,7 @@ func TestWaited(t *testing.T) {
 		{"one that ended", []corev1.Pod{holding(exit(60, 70))}, time.Minute},
 		{"a node whose clock is behind", []corev1.Pod{running(-5)}, 0},
 	} {
-		got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, at(1000).Time, gpu)
+		got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, at(1000).Time, counted)
 		if (got.Waited == nil) != (tt.want < 0) || got.Waited != nil && *got.Waited != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got.Waited, tt.want)
 		}
@@ -225,7 +225,7 @@ func TestImage(t *testing.T) {
 		{"no pod", nil, ""},
 	}
 	for _, tt := range tests {
-		if got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, noon, gpu); got.Image != tt.want {
+		if got, _ := jobs.Read(ended("sample", "", "", ""), tt.pods, noon, counted); got.Image != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got.Image, tt.want)
 		}
 	}

@@ -71,7 +71,10 @@ func (g Gauge) Const() prometheus.Metric {
 }
 
 // owner is what the labels of a Job's GPUs come from.
-type owner struct{ runtime, gpuResource string }
+type owner struct {
+	runtime string
+	gpus    jobs.GPUs
+}
 
 // Gauges of what exists, in no order.
 func Gauges(o Observed) []Gauge {
@@ -81,7 +84,7 @@ func Gauges(o Observed) []Gauge {
 		run := &o.Runs[i]
 		runtime := t.run(run)
 		if s := run.Status.Runtime; s != nil {
-			owners[run.UID] = owner{runtime, s.Spec.GPUResourceName}
+			owners[run.UID] = owner{runtime, jobs.CountedBy(&s.Spec)}
 		}
 	}
 	for i := range o.Batches {
@@ -143,7 +146,7 @@ func (t totals) batch(batch *v1alpha1.ScoringBatch, owners map[types.UID]owner) 
 		return
 	}
 	runtime := batch.Spec.RuntimeRef.Name
-	owners[batch.UID] = owner{runtime, batch.Status.Runtime.Spec.GPUResourceName}
+	owners[batch.UID] = owner{runtime, jobs.CountedBy(&batch.Status.Runtime.Spec)}
 	t[key{Recorded, batch.Namespace, runtime, ""}] += float64(batch.Status.GPUSeconds)
 }
 
@@ -152,7 +155,7 @@ func (t totals) job(job *batchv1.Job, pods []corev1.Pod, by owner, now time.Time
 	if jobs.Slug(stage) == "" {
 		return // no Job of ours, whatever it calls itself
 	}
-	d := jobs.Demanded(job, pods, by.gpuResource, now)
+	d := jobs.Demanded(job, pods, by.gpus, now)
 	if d.InUse > 0 {
 		t[key{InUse, job.Namespace, by.runtime, string(stage)}] += float64(d.InUse)
 	}

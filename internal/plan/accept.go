@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 )
 
 // accept takes the snapshot of the runtime that an object goes by from then on, or says what it waits for.
@@ -37,6 +38,10 @@ func (r *runPlan) accept() (waiting, wrong *failure) {
 	}
 	if r.run.Spec.Store != nil {
 		snapshot.Spec.Store = *r.run.Spec.Store
+	}
+	if t := r.run.Spec.Training; t != nil && t.GPUsPerNode > 0 && jobs.ClaimsGPUs(&snapshot.Spec.Train) {
+		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("training.gpusPerNode must be left out: the training of AlignmentRuntime %q "+
+			"gets its GPUs by ResourceClaims", r.run.Spec.RuntimeRef.Name)}
 	}
 	if ref := r.run.Spec.InitialDataset; ref != nil {
 		d := r.Dataset

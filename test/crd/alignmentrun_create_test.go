@@ -148,7 +148,7 @@ func TestAlignmentRunScheduling(t *testing.T) {
 		{"a topology that is no label", `spec: {scheduling: {queueName: a, train: {topology: {required: "a/b/c"}}}}`, "spec.scheduling.train.topology.required"},
 		{"resources of a stage", `spec: {scheduling: {train: {resources: {limits: {nvidia.com/gpu: 8}}}}}`, ""},
 		{"a quantity that is none", `spec: {scheduling: {train: {resources: {limits: {memory: lots}}}}}`, "spec.scheduling.train.resources.limits.memory"},
-		{"resource claims", `spec: {scheduling: {train: {resources: {claims: [{name: gpu}]}}}}`, "claims are not supported"},
+		{"resource claims", `spec: {scheduling: {train: {resources: {claims: [{name: gpu}]}}}}`, "claims are the runtime's"},
 		{"too many limits", `spec: {scheduling: {train: {resources: {limits: {` + repeated(17, "example.com/r%d: 1") + `}}}}}`, "must not have more than 16 limits or requests"},
 		{"a queue of a stage that needs none", `spec: {scheduling: {score: {queueName: a}}}`, `unknown field "spec.scheduling.score"`},
 	})

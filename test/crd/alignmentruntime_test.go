@@ -43,6 +43,10 @@ func TestAlignmentRuntimeValues(t *testing.T) {
 	testValues(t, runtime, "spec.gpuResourceName", []any{"nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-1g.5gb", "a/b"},
 		[]any{"", "cpu", "nvidia.com/", "/gpu", "NVIDIA.com/gpu", "a/b/c", "a/b-", "a/" + long(252)})
 
+	testValues(t, runtime, "spec.train.runtimeClassName", subdomains, noSubdomains)
+	testValues(t, runtime, "spec.train.sharedMemory", []any{"1Mi", "8Gi", "99999Gi"}, []any{"", "0Gi", "8", "8G", "1.5Gi", "100000Gi", "-1Gi", int64(8)})
+	testValues(t, changed(t, runtime, `spec: {weights: {pvc: {}}}`), "spec.weights.pvc.claimName", subdomains, noSubdomains)
+
 	s3 := changed(t, runtime, `spec: {store: {pvc: null, s3: {bucket: alignment, secretName: access}}}`)
 	testValues(t, s3, "spec.store.s3.bucket", []any{"abc", "my.bucket-1", long(63)}, []any{"", "ab", "Bucket", "-ab", "a_b", long(64)})
 	testValues(t, s3, "spec.store.s3.prefix", []any{"a", "a/b"}, []any{"", "/a", "a/", "../a", "a/../b"})
@@ -107,7 +111,7 @@ func TestAlignmentRuntimeCreate(t *testing.T) {
 
 		{"GPUs", `spec: {train: {resources: {limits: {nvidia.com/gpu: 8, memory: 200Gi}}}}`, ""},
 		{"a quantity that is none", `spec: {train: {resources: {limits: {memory: lots}}}}`, "spec.train.resources.limits.memory"},
-		{"resource claims", `spec: {train: {resources: {claims: [{name: gpu}]}}}`, "claims are not supported"},
+		{"resource claims", `spec: {train: {resources: {claims: [{name: gpu}]}}}`, "claims are made from the stage's resourceClaims"},
 		{"too many limits", `spec: {train: {resources: {limits: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
 		{"too many requests", `spec: {train: {resources: {requests: {` + repeated(17, "example.com/r%d: 1") + `}}}}`, "must not have more than 16 limits or requests"},
 
@@ -115,6 +119,29 @@ func TestAlignmentRuntimeCreate(t *testing.T) {
 		{"defaults for every optional field", `spec: {defaults: {sampling: {guidanceScale: "5", negativePrompt: blurred, frames: 81, width: 832, height: 480}, training: {scheduleSteps: 3000, warmupSteps: 300, checkpointEverySteps: 100}}}`, ""},
 
 		{"training in shards", `spec: {train: {shards: 2}}`, "training has one shard"},
+		{"labels of nodes", `spec: {train: {nodeSelector: {nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3, spot: ""}}}`, ""},
+		{"a label's value that is none", `spec: {train: {nodeSelector: {a: "b c"}}}`, "spec.train.nodeSelector.a"},
+		{"a label's value too long", fmt.Sprintf(`spec: {train: {nodeSelector: {a: %s}}}`, long(64)), "spec.train.nodeSelector.a: Too long"},
+		{"a label's key too long", fmt.Sprintf(`spec: {train: {nodeSelector: {%s: b}}}`, long(318)), "a label's key has 1 to 317 characters"},
+		{"no labels", `spec: {train: {nodeSelector: {}}}`, "spec.train.nodeSelector"},
+		{"too many labels", `spec: {train: {nodeSelector: {` + repeated(17, "l%d: x") + `}}}`, "spec.train.nodeSelector: Too many: 17"},
+		{"tolerations", `spec: {sample: {tolerations: [{operator: Exists}, {key: a.b/c, value: d}, {key: a, operator: Equal, value: b, effect: NoExecute, tolerationSeconds: 0}]}}`, ""},
+		{"a toleration of nothing", `spec: {sample: {tolerations: [{}]}}`, "spec.sample.tolerations[0]"},
+		{"a toleration without a key", `spec: {sample: {tolerations: [{value: a}]}}`, "without a key, operator must be Exists"},
+		{"a toleration with a value too many", `spec: {sample: {tolerations: [{key: a, operator: Exists, value: b}]}}`, "with the operator Exists there is no value"},
+		{"a toleration of another operator", `spec: {sample: {tolerations: [{key: a, operator: Gt, value: "1"}]}}`, `Unsupported value: "Gt"`},
+		{"a toleration of another effect", `spec: {sample: {tolerations: [{key: a, operator: Exists, effect: NoWork}]}}`, `Unsupported value: "NoWork"`},
+		{"a toleration with a key that is none", `spec: {sample: {tolerations: [{key: "a b", operator: Exists}]}}`, "spec.sample.tolerations[0].key"},
+		{"seconds of another effect", `spec: {sample: {tolerations: [{key: a, operator: Exists, tolerationSeconds: 1}]}}`, "tolerationSeconds is for the effect NoExecute"},
+		{"too many tolerations", `spec: {sample: {tolerations: [` + repeated(17, "{key: t%d, operator: Exists}") + `]}}`, "spec.sample.tolerations: Too many: 17"},
+		{"devices of DRA", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: two.h100, gpus: 2}, {name: nic, resourceClaimTemplateName: rdma, gpus: 0}]}}`, ""},
+		{"devices that say no number of GPUs", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: h100}]}}`, "spec.train.resourceClaims[0].gpus: Required value"},
+		{"devices of a claim that all pods would share", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimName: h100, gpus: 1}]}}`, `unknown field "spec.train.resourceClaims[0].resourceClaimName"`},
+		{"too many GPUs of a claim", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: h100, gpus: 65}]}}`, "spec.train.resourceClaims[0].gpus"},
+		{"two claims of a name", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: a, gpus: 1}, {name: gpu, resourceClaimTemplateName: b, gpus: 1}]}}`, "spec.train.resourceClaims[1]: Duplicate value"},
+		{"too many claims", `spec: {train: {resourceClaims: [` + repeated(9, "{name: c%d, resourceClaimTemplateName: a, gpus: 1}") + `]}}`, "spec.train.resourceClaims: Too many: 9"},
+		{"weights of a bucket", `spec: {weights: {s3: {bucket: weights}}}`, `unknown field "spec.weights.s3"`},
+		{"weights of nothing", `spec: {weights: {}}`, "spec.weights.pvc: Required value"},
 		{"a pod's own settings", `spec: {sample: {securityContext: {privileged: true}}}`, `unknown field "spec.sample.securityContext"`},
 	})
 }

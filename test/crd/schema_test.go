@@ -65,8 +65,13 @@ func testBounded(t *testing.T, path string, s *apiextensions.JSONSchemaProps) {
 		}
 		testBounded(t, path+"[]", s.Items.Schema)
 	case "object":
-		if s.AdditionalProperties != nil || s.XPreserveUnknownFields != nil {
+		switch values := s.AdditionalProperties; {
+		case s.XPreserveUnknownFields != nil || values != nil && values.Schema == nil:
 			t.Errorf("%s: a map of anything", path)
+		case values != nil && s.MaxProperties == nil:
+			t.Errorf("%s: a map without maxProperties", path)
+		case values != nil:
+			testBounded(t, path+"{}", values.Schema)
 		}
 		for name, property := range s.Properties {
 			testBounded(t, path+"."+name, &property)
