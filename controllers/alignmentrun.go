@@ -110,7 +110,7 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
 		Owns(&v1alpha1.ScoringBatch{}, builder.WithPredicates(nestedMoved())).
 		Owns(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(nestedMoved())).
-		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.governed)).
 		Watches(&v1alpha1.AlignmentApproval{}, handler.EnqueueRequestsFromMapFunc(approvedRun), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PreferenceDataset{}, handler.EnqueueRequestsFromMapFunc(r.startingWith), builder.WithPredicates(nestedMoved())).
 		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.AlignmentRun{})).

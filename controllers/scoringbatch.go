@@ -67,7 +67,7 @@ func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ScoringBatch{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
-		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.governed)).
 		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
 		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
 		WatchesRawSource(r.Kueue.moves(r.jobOwner("ScoringBatch"))).
@@ -75,15 +75,15 @@ func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// waitingFor are the batches that a runtime may set going.
-func (r *BatchReconciler) waitingFor(ctx context.Context, runtime client.Object) []ctrl.Request {
+// governed are the batches that a runtime may set going, or whose policy it may have changed.
+func (r *BatchReconciler) governed(ctx context.Context, runtime client.Object) []ctrl.Request {
 	var batches v1alpha1.ScoringBatchList
 	if err := r.Client.List(ctx, &batches); err != nil {
 		return nil
 	}
 	var requests []ctrl.Request
 	for i := range batches.Items {
-		if b := &batches.Items[i]; b.Spec.RuntimeRef.Name == runtime.GetName() && b.Status.Runtime == nil {
+		if b := &batches.Items[i]; b.Spec.RuntimeRef.Name == runtime.GetName() && !plan.Ended(b.Status.Conditions) {
 			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
 		}
 	}

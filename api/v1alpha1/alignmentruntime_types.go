@@ -17,6 +17,10 @@ type AlignmentRuntimeSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$`
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 
+	// limits of each run that uses this runtime; none when absent.
+	// +optional
+	Limits *RuntimeLimits `json:"limits,omitempty"`
+
 	// model is the base model. Its digest enters the key of every sample.
 	// +required
 	Model ModelSpec `json:"model,omitzero"`
@@ -291,7 +295,7 @@ type RuntimeSnapshot struct {
 	// +kubebuilder:validation:Minimum=0
 	Generation *int64 `json:"generation,omitempty"`
 
-	// spec of the AlignmentRuntime, without the list of namespaces.
+	// spec of the AlignmentRuntime, without the list of namespaces and the limits: those are looked up while the object runs.
 	// +required
 	Spec AlignmentRuntimeSpec `json:"spec,omitzero"`
 }

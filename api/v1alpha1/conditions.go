@@ -6,7 +6,7 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when the object reached its end badly; the reason says why.
 	ConditionFailed = "Failed"
-	// ConditionSuspended is True while spec.suspend, or a spent budget, holds the run.
+	// ConditionSuspended is True while spec.suspend, a spent budget or the runtime's policy holds the run.
 	ConditionSuspended = "Suspended"
 	// ConditionQuotaReserved is False while a queue has not admitted a stage's Job, with the reason of Kueue's Workload where it
 	// gives one (Pending, Inadmissible, Preempted, ...), and while a ResourceQuota leaves no room for it. It is absent in runs
@@ -68,8 +68,11 @@ const (
 const (
 	// ReasonRuntimeNotFound surfaces while the named AlignmentRuntime does not exist.
 	ReasonRuntimeNotFound = "RuntimeNotFound"
-	// ReasonNamespaceNotAllowed surfaces while the runtime does not list the object's namespace.
+	// ReasonNamespaceNotAllowed surfaces while the runtime does not list the object's namespace; on Suspended, of a run that
+	// had begun.
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+	// ReasonLimitExceeded surfaces while a run asks for more than the runtime's limits; on Suspended, if it had begun.
+	ReasonLimitExceeded = "LimitExceeded"
 	// ReasonPromptsNotFound surfaces while a ConfigMap that the run's prompts come from, or its key, does not exist.
 	ReasonPromptsNotFound = "PromptsNotFound"
 	// ReasonDatasetNotReady surfaces while the PreferenceDataset that initialDataset names does not exist or is not complete.

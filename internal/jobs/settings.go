@@ -106,3 +106,11 @@ func (g GPUs) of(p *corev1.PodSpec) int64 {
 	}
 	return n
 }
+
+// MostGPUs that the pods of a stage of the runtime hold at a time.
+func MostGPUs(w Work) int64 {
+	t := template(w)
+	pod := corev1.PodSpec{Containers: []corev1.Container{{Resources: ptr.Deref(t.Resources, corev1.ResourceRequirements{})}}}
+	settings(&pod, t.PodSettings, nil)
+	return int64(schedule(w, t.Shards).parallel) * CountedBy(w.Runtime).of(&pod)
+}

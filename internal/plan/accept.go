@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -16,15 +15,14 @@ func accept(b Base, name, namespace string) (*v1alpha1.RuntimeSnapshot, *failure
 	if r == nil {
 		return nil, &failure{v1alpha1.ReasonRuntimeNotFound, fmt.Sprintf("AlignmentRuntime %q does not exist; waiting for it", name)}
 	}
-	if !slices.Contains(r.Spec.AllowedNamespaces, "*") && !slices.Contains(r.Spec.AllowedNamespaces, namespace) {
-		return nil, &failure{v1alpha1.ReasonNamespaceNotAllowed,
-			fmt.Sprintf("AlignmentRuntime %q does not list namespace %q in allowedNamespaces; waiting until a cluster admin adds it", name, namespace)}
+	if f := notAllowed(r, namespace); f != nil {
+		return nil, f
 	}
 	if b.Missing != "" {
 		return nil, &failure{v1alpha1.ReasonPromptsNotFound, b.Missing + "; waiting for it"}
 	}
 	spec := *r.Spec.DeepCopy()
-	spec.AllowedNamespaces = nil
+	spec.AllowedNamespaces, spec.Limits = nil, nil // those count as they are, see policy.go
 	generation := r.Generation
 	return &v1alpha1.RuntimeSnapshot{Generation: &generation, Spec: spec}, nil
 }
@@ -34,6 +32,9 @@ func accept(b Base, name, namespace string) (*v1alpha1.RuntimeSnapshot, *failure
 func (r *runPlan) accept() (waiting, wrong *failure) {
 	snapshot, waiting := accept(r.Base, r.run.Spec.RuntimeRef.Name, r.run.Namespace)
 	if waiting != nil {
+		return waiting, nil
+	}
+	if waiting = exceeds(&r.run.Spec, r.Runtime, &snapshot.Spec); waiting != nil {
 		return waiting, nil
 	}
 	if r.run.Spec.Store != nil {

@@ -36,7 +36,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: endless(b.Children), Deferrable: parent != nil}
 	}
 	status.Runtime = taken
-	cond.run()
+	s.allow(cond, b.withdrawn(parent, dataset.Namespace))
 	status.Phase = v1alpha1.PhaseRunning
 
 	build := func(place jobs.Place) Object { return pairJob(b, dataset, parent, taken, from, place) }

@@ -89,6 +89,8 @@ type runPlan struct {
 	unpayable string
 	// undecided is the iteration in whose middle the run comes to its end, at a gate before training; 0 for none.
 	undecided int32
+	// withheld says why the runtime's policy lets nothing new start; nil when it does.
+	withheld *failure
 	// until is when a deadline passes that no event tells; zero for none.
 	until time.Time
 }
@@ -108,10 +110,8 @@ func (r *runPlan) suspend(reason, why string) Next[v1alpha1.AlignmentRunStatus] 
 }
 
 func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
-	r.stages = stages{
-		now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children,
-		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second, space: newSpace(&r.Base),
-	}
+	r.withheld = r.policyHolds()
+	r.stages = r.beginning(nil)
 	r.resolved = resolve(r.run.Spec, r.status.Runtime.Spec.Defaults)
 	r.status.PendingApproval = nil
 	before := *r.status.DeepCopy()
@@ -119,7 +119,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	if reason := r.overspent(); reason != "" {
 		r.status = before // what this pass starts is not to happen, what it records is
 		r.cond.list = &r.status.Conditions
-		r.stages = stages{now: r.Now, retries: r.stages.retries, children: r.Children, startup: r.stages.startup, held: gpuStage, space: newSpace(&r.Base)}
+		r.stages = r.beginning(gpuStage)
 		end = r.concluded(r.iterate())
 		r.pending()
 		if r.stages.failed != nil {
@@ -129,6 +129,9 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 			return r.end(end)
 		}
 		return r.unpaid(reason)
+	}
+	if r.withheld != nil {
+		return r.withhold(end)
 	}
 	if meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionSuspended) != nil {
 		r.resumed()
@@ -154,6 +157,17 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	return Next[v1alpha1.AlignmentRunStatus]{
 		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), Resize: r.stages.space.resize, WantsRoom: r.stages.space.wanting,
 		RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
+	}
+}
+
+// beginning is the stages before a pass, with what is not to start in it.
+func (r *runPlan) beginning(held func(jobs.Place) bool) stages {
+	if r.withheld != nil {
+		held = everyStage
+	}
+	return stages{
+		now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children, held: held,
+		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second, space: newSpace(&r.Base),
 	}
 }
 

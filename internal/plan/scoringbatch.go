@@ -84,11 +84,11 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		}
 		status.Runtime = taken
 	}
-	cond.run()
 	status.Phase = v1alpha1.PhaseRunning
 
 	p := &batchPlan{b, batch, parent, &status}
 	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent), space: newSpace(&b)}
+	s.allow(cond, b.withdrawn(parent, batch.Namespace))
 	tracked := p.stored()
 	if tracked {
 		s.hopeless = contract.ExitBadInput.Class() // no other attempt finds more tracks

@@ -33,7 +33,7 @@ type stages struct {
 	active []*Child
 	// enqueued says that a Job is created that waits for its queue's word.
 	enqueued bool
-	// waiting are the stages whose next attempt starts when the former's pods are gone, or when there is room.
+	// waiting are the stages whose next attempt starts when the former's pods are gone, when there is room, or nothing holds it any more.
 	waiting []jobs.Place
 	failed  *failure
 }
@@ -89,6 +89,7 @@ func (s *stages) holds(at jobs.Place) bool { return s.held != nil && s.held(at) 
 // start makes the child of an attempt, once quotas leave room for it.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
 	if s.holds(at) {
+		s.waiting = append(s.waiting, at)
 		return
 	}
 	at.Attempt = attempt

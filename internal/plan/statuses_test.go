@@ -94,6 +94,11 @@ func TestRecordedStatuses(t *testing.T) {
 			w.held()
 			w.steps(2)
 		}},
+		{name: "run-suspended-by-policy", play: func(w *world) {
+			w.until(1, v1alpha1.StageSample)
+			w.runtime.Spec.AllowedNamespaces = nil
+			w.steps(2)
+		}},
 		{name: "run-succeeded", play: func(w *world) { approve(w); w.settle(); w.steps(2) }},
 		{name: "run-failed", play: func(w *world) {
 			w.until(1, v1alpha1.StageSample)

@@ -19,6 +19,7 @@ networkPolicy: {tenantNamespaces: [team-a], storeEgress: [{cidr: 10.20.0.0/16, p
 runtimes:
   synthetic:
     allowedNamespaces: [team-a]
+    limits: {iterations: 10, gpuHours: "100", nodes: 1, gpusPerStage: 4}
     paceMilliseconds: 20
     store: {kind: s3, s3: {bucket: alignment, prefix: videos, endpoint: "https://minio.storage:9000", secretName: store-access}}
     sample: {gpus: 1, shards: 4}
@@ -43,6 +44,7 @@ serviceAccount: {create: false, name: given}
 metrics: {port: 9443, serviceMonitor: {enabled: true, interval: 1m, labels: {release: prometheus}}, alerts: {enabled: true, waitSeconds: 3600}}
 rbac: {aggregate: false}
 networkPolicy: {enabled: false}
+runtimePolicy: {enabled: false}
 runtimes: {synthetic: {enabled: false}}
 `},
 	} {

@@ -14,6 +14,9 @@ func TestAlignmentRuntimeValues(t *testing.T) {
 		stageBounds = append(stageBounds, bound{stage + ".terminationGracePeriodSeconds", 1, 3600})
 	}
 	testBounds(t, runtime, append(stageBounds, []bound{
+		{"spec.limits.iterations", 1, 10_000},
+		{"spec.limits.nodes", 1, 64},
+		{"spec.limits.gpusPerStage", 1, 65_536},
 		{"spec.sample.shards", 1, 32},
 		{"spec.track.shards", 1, 32},
 		{"spec.defaults.sampling.samplesPerPrompt", 1, 1000},
@@ -46,6 +49,8 @@ func TestAlignmentRuntimeValues(t *testing.T) {
 	testValues(t, runtime, "spec.train.runtimeClassName", subdomains, noSubdomains)
 	testValues(t, runtime, "spec.train.sharedMemory", []any{"1Mi", "8Gi", "99999Gi"}, []any{"", "0Gi", "8", "8G", "1.5Gi", "100000Gi", "-1Gi", int64(8)})
 	testValues(t, changed(t, runtime, `spec: {weights: {pvc: {}}}`), "spec.weights.pvc.claimName", subdomains, noSubdomains)
+
+	testValues(t, runtime, "spec.limits.gpuHours", decimals, append(noDecimals, "0", "0.0"))
 
 	s3 := changed(t, runtime, `spec: {store: {pvc: null, s3: {bucket: alignment, secretName: access}}}`)
 	testValues(t, s3, "spec.store.s3.bucket", []any{"abc", "my.bucket-1", long(63)}, []any{"", "ab", "Bucket", "-ab", "a_b", long(64)})
@@ -140,6 +145,7 @@ func TestAlignmentRuntimeCreate(t *testing.T) {
 		{"too many GPUs of a claim", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: h100, gpus: 65}]}}`, "spec.train.resourceClaims[0].gpus"},
 		{"two claims of a name", `spec: {train: {resourceClaims: [{name: gpu, resourceClaimTemplateName: a, gpus: 1}, {name: gpu, resourceClaimTemplateName: b, gpus: 1}]}}`, "spec.train.resourceClaims[1]: Duplicate value"},
 		{"too many claims", `spec: {train: {resourceClaims: [` + repeated(9, "{name: c%d, resourceClaimTemplateName: a, gpus: 1}") + `]}}`, "spec.train.resourceClaims: Too many: 9"},
+		{"limits of nothing", `spec: {limits: {}}`, "spec.limits: Invalid value"},
 		{"weights of a bucket", `spec: {weights: {s3: {bucket: weights}}}`, `unknown field "spec.weights.s3"`},
 		{"weights of nothing", `spec: {weights: {}}`, "spec.weights.pvc: Required value"},
 		{"a pod's own settings", `spec: {sample: {securityContext: {privileged: true}}}`, `unknown field "spec.sample.securityContext"`},

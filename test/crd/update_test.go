@@ -226,6 +226,7 @@ func TestPreferenceDatasetIsImmutable(t *testing.T) {
 func TestAlignmentRuntimeIsMutable(t *testing.T) {
 	update(t, stored(t, document(t, "config/runtimes/synthetic.yaml", "AlignmentRuntime")), []creation{
 		{"namespaces", `spec: {allowedNamespaces: [team-a]}`, ""},
+		{"limits", `spec: {limits: {iterations: 3, gpuHours: "10", nodes: 2, gpusPerStage: 4}}`, ""},
 		{"image", `spec: {sample: {image: "example.org/synthetic:2"}}`, ""},
 		{"store", `spec: {store: {pvc: {claimName: other}}}`, ""},
 		{"defaults", `spec: {defaults: {training: {steps: 100}}}`, ""},
