@@ -45,6 +45,13 @@ type PodSettings struct {
 // +kubebuilder:validation:Pattern=`^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$`
 type LabelValue string
 
+// TaintValue is the value of a taint that has one.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$`
+type TaintValue string
+
 // MemorySize is a whole number of Mi or Gi.
 //
 // +kubebuilder:validation:Pattern=`^[1-9][0-9]{0,4}(Mi|Gi)$`
@@ -54,9 +61,8 @@ type MemorySize string
 
 // Toleration lets pods onto nodes with a taint, as Kubernetes' own does.
 //
-// +kubebuilder:validation:MinProperties=1
-// +kubebuilder:validation:XValidation:rule="has(self.key) || has(self.operator) && self.operator == 'Exists'",message="without a key, operator must be Exists"
-// +kubebuilder:validation:XValidation:rule="!has(self.operator) || self.operator != 'Exists' || !has(self.value)",message="with the operator Exists there is no value"
+// +kubebuilder:validation:XValidation:rule="has(self.key) || self.operator == 'Exists'",message="without a key, operator must be Exists"
+// +kubebuilder:validation:XValidation:rule="self.operator != 'Exists' || !has(self.value)",message="with the operator Exists there is no value"
 // +kubebuilder:validation:XValidation:rule="!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",message="tolerationSeconds is for the effect NoExecute"
 type Toleration struct {
 	// key of the taint. All taints when absent, with the operator Exists.
@@ -66,14 +72,13 @@ type Toleration struct {
 	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
 	Key string `json:"key,omitempty"`
 
-	// operator compares the taint's value, or asks for no more than its key. Equal when absent.
-	// +optional
+	// operator compares the taint's value (Equal), or asks for no more than its key (Exists).
+	// +required
 	Operator TolerationOperator `json:"operator,omitempty"`
 
 	// value of the taint.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Value LabelValue `json:"value,omitempty"`
+	Value TaintValue `json:"value,omitempty"`
 
 	// effect of the taint; all effects when absent.
 	// +optional

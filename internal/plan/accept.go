@@ -34,8 +34,8 @@ func (r *runPlan) accept() (waiting, wrong *failure) {
 	if waiting != nil {
 		return waiting, nil
 	}
-	if waiting = exceeds(&r.run.Spec, r.Runtime, &snapshot.Spec); waiting != nil {
-		return waiting, nil
+	if tooMuch := exceeds(&r.run.Spec, r.Runtime, &snapshot.Spec); tooMuch != nil {
+		return tooMuch, nil
 	}
 	if r.run.Spec.Store != nil {
 		snapshot.Spec.Store = *r.run.Spec.Store

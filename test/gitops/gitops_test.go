@@ -44,6 +44,7 @@ var (
 		"run-suspended-by-spec":        held,
 		"run-suspended-from-the-start": held,
 		"run-suspended-by-budget":      held,
+		"run-suspended-by-policy":      held,
 		"run-succeeded":                succeeded,
 		"run-failed":                   failed,
 		"run-spec-is-newer":            waiting,
