@@ -37,6 +37,17 @@ type nameTaken string
 
 func (t nameTaken) Error() string { return string(t) }
 
+// behind asks whether an object has another version by now than the plan went by, or is gone. A deletion cannot be taken
+// back, and the caches of an operator that was held up, such as a former leader, may know a child before they know that its
+// owner's status has come to it.
+func (e *Engine) behind(ctx context.Context, o client.Object) (bool, error) {
+	live := o.DeepCopyObject().(client.Object)
+	if err := e.Live.Get(ctx, client.ObjectKeyFromObject(o), live); err != nil {
+		return true, client.IgnoreNotFound(err)
+	}
+	return live.GetResourceVersion() != o.GetResourceVersion(), nil
+}
+
 // execute creates and deletes children. Each is tried, whatever became of the others.
 func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]notCreated, error) {
 	var failed []notCreated

@@ -43,9 +43,17 @@ type subject[Status any] struct {
 	announce func(before, after *Status)
 }
 
+// catchUp is how soon a plan is made again that went by a cache that is behind.
+const catchUp = 50 * time.Millisecond
+
 // carryOut executes a plan and records it: status is written once, also after a failed execute; events and
 // metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
+	if len(next.Delete) > 0 {
+		if behind, err := e.behind(ctx, s.object); behind || err != nil {
+			return ctrl.Result{RequeueAfter: catchUp}, err
+		}
+	}
 	failed, err := e.execute(ctx, next.Create, next.Delete)
 	err = errors.Join(err, e.resize(ctx, next.Resize))
 	s.done()
@@ -67,7 +75,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		if updateErr != nil {
 			if apierrors.IsConflict(updateErr) && err == nil {
 				// The cache is behind: what is newer is on its way and will be planned from.
-				return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
+				return ctrl.Result{RequeueAfter: catchUp}, nil
 			}
 			return ctrl.Result{}, errors.Join(err, client.IgnoreNotFound(updateErr))
 		}

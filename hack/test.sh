@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Runs every test there is, part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the
-# tests. A failed part does not keep the others from running. Nothing is left running, also after a failure or ^C.
+# Runs every test but `make test-faults` (10 minutes) and `make test-monitoring` (it builds Prometheus), part by part, and ends
+# with a table of the parts and a line `N passed, N failed` that counts the tests. A failed part does not keep the others from
+# running. Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Two lanes run side by side: what wants the whole machine's cores, and what mostly waits for a cluster. The second goes
 # first where both want a core: its tests have deadlines.
 code=(verify lint unit controls modules envtest worker)
-cluster=(faults e2e)
+cluster=(e2e)
 parts=("${code[@]}" "${cluster[@]}")
 logs=.local/test
 lanes=() session=

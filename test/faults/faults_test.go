@@ -42,6 +42,7 @@ const patience = 6 * time.Minute
 var shared *cluster
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code, err := withCluster(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

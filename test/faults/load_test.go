@@ -158,8 +158,7 @@ func runFloor(b *testing.B, namespace string, n int, pattern map[step]*batchv1.J
 	}
 	// completed begins every step for which this was the last to wait for.
 	completed := func(job *batchv1.Job) {
-		run, _ := strconv.Atoi(job.Labels[floorRun])
-		at := step{placeOf(job).Iteration, v1alpha1.StageName(job.Labels[floorStep])}
+		run, at := int(number(job.Labels[floorRun])), step{int32(number(job.Labels[floorIteration])), v1alpha1.StageName(job.Labels[floorStep])}
 		now := time.Now()
 		mu.Lock()
 		defer mu.Unlock()
@@ -201,9 +200,11 @@ func runFloor(b *testing.B, namespace string, n int, pattern map[step]*batchv1.J
 	return m
 }
 
+// Labels of the floor's Jobs: which run and step they stand for.
 const (
-	floorRun  = "floor-run"
-	floorStep = "floor-step"
+	floorRun       = "floor-run"
+	floorIteration = "floor-iteration"
+	floorStep      = "floor-step"
 )
 
 // copyOf is a Job of the same work that nobody owns.
@@ -213,7 +214,7 @@ func copyOf(job *batchv1.Job, namespace string, run int, at step) *batchv1.Job {
 		Namespace: namespace, Name: fmt.Sprintf("floor-%04d-%d-%s", run, at.iteration, strings.ToLower(string(at.stage))),
 		Labels: again.Labels, Annotations: again.Annotations,
 	}
-	again.Labels[floorRun], again.Labels[floorStep] = strconv.Itoa(run), string(at.stage)
+	again.Labels[floorRun], again.Labels[floorIteration], again.Labels[floorStep] = strconv.Itoa(run), strconv.Itoa(int(at.iteration)), string(at.stage)
 	again.Status, again.Spec.Selector = batchv1.JobStatus{}, nil
 	for _, label := range []string{batchv1.ControllerUidLabel, batchv1.JobNameLabel, "controller-uid", "job-name"} {
 		delete(again.Spec.Template.Labels, label)

@@ -111,7 +111,7 @@ func (c *cluster) end(run *v1alpha1.AlignmentRun) (string, error) {
 
 // momentary are the fields of a status that depend on when things happened.
 var momentary = []string{
-	"progress", "lastTransitionTime", "startTime", "completionTime", "activeSeconds", "activeSince", "usage", "usageTime", "stuckSince",
+	"progress", "lastTransitionTime", "startTime", "completionTime", "activeSeconds", "activeSince", "usage", "usageTime", "stuckSince", "waitSeconds",
 }
 
 // comparable drops what is momentary, and puts lists that are sets into order.
