@@ -2,7 +2,8 @@
 # Prints the packages of one part of the tests, one a line:
 #   unit      every package with tests but those of the parts below
 #   controls  the synthetic runtime's learning experiments: minutes of arithmetic, tenfold under the race detector
-#   envtest   packages whose tests start an API server: they say so by importing envtest, so nobody keeps a list
+#   envtest   packages whose tests start an API server: they say so by importing envtest, so nobody keeps a list; but
+#             test/monitoring, a part of its own that needs Prometheus as well
 #   modules   folders of the nested modules that have tests
 #   go        folders of the nested modules that have Go files
 #   benchmark, fuzz    folders that hold benchmarks, fuzz targets
@@ -10,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 controls='/worker/synthetic/controls$'
+monitoring='/test/monitoring$'
 
 # with_tests prints "<package> <yes if its tests link envtest>" for every package of the root module that has tests.
 with_tests() {
@@ -34,7 +36,7 @@ modules_with() {
 case "${1:-}" in
   unit) with_tests | awk -v controls="$controls" '$2 != "yes" && $1 !~ controls {print $1}' ;;
   controls) with_tests | awk -v controls="$controls" '$1 ~ controls {print $1}' ;;
-  envtest) with_tests | awk '$2 == "yes" {print $1}' ;;
+  envtest) with_tests | awk -v monitoring="$monitoring" '$2 == "yes" && $1 !~ monitoring {print $1}' ;;
   modules) modules_with '*_test.go' ;;
   go) modules_with '*.go' ;;
   benchmark) with_function Benchmark ;;
