@@ -70,7 +70,7 @@ fmt: $(GOLANGCI_LINT) ## Format the Go files and group their imports
 ##@ Tests
 
 .PHONY: test
-test: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM) bin/localcluster ## Run every test but test-faults and test-monitoring, and end with a table of them
+test: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM) bin/localcluster ## Run every test but test-faults, test-monitoring and test-quota, and end with a table of them
 	@hack/test.sh
 
 .PHONY: verify
@@ -112,6 +112,10 @@ test-monitoring: $(GOTESTSUM) envtest-assets ## Let a real Prometheus scrape the
 .PHONY: test-e2e
 test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, root)
 	@hack/e2e.sh
+
+.PHONY: test-quota
+test-quota: $(GOTESTSUM) ## Play the admin guide on the local cluster with Kueue: quotas, two teams, gangs, runtime policy (ITEMS: some of it; Linux, root)
+	@hack/quota.sh
 
 .PHONY: test-worker
 test-worker: $(GOTESTSUM) ## Run the GPU worker's tests on the CPU, with tiny models (installs PyTorch without CUDA once)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one part of the Go tests and leaves its events in .local/test/<part>.json, from which hack/test.sh counts:
-#   hack/gotest.sh unit|controls|modules|envtest|faults|monitoring|e2e [flags of go test]
+#   hack/gotest.sh unit|controls|modules|envtest|faults|monitoring|e2e|quota [flags of go test]
 # Failures are printed in full. GOTESTSUM names the pinned runner (make sets it).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ run() {
 }
 
 case "$part" in
-  e2e | faults | monitoring) run . "$events" "$@" "./test/$part/..." ;;
+  e2e | faults | monitoring | quota) run . "$events" "$@" "./test/$part/..." ;;
   modules)
     status=0
     for module in $(hack/packages.sh modules); do

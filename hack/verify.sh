@@ -21,7 +21,7 @@ mapfile -t go_files < <(git ls-files --cached --others --exclude-standard '*.go'
 unformatted=$(gofmt -l "${go_files[@]}")
 [ -z "$unformatted" ] || complain "not formatted, run make fmt: $unformatted"
 
-go vet -tags e2e,faults,wan ./... || complain "go vet has findings"
+go vet -tags e2e,faults,quota,wan ./... || complain "go vet has findings"
 go mod tidy -diff || complain "go.mod or go.sum is not tidy: run go mod tidy and commit the result"
 
 while IFS= read -r script; do

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Plays docs/admin.md on the local cluster, with Kueue, 8 fake GPUs and a node that does not exist, and stops the cluster
+# afterwards if it was this script that started it. ITEMS=<regular expression of tests> plays some scenarios only.
+# Exit status 77: this machine cannot run the local cluster, nothing was tested.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
+  echo "quota: the local cluster needs Linux and root" >&2
+  exit 77
+fi
+
+export KUBECONFIG=$PWD/.local/cluster/kubeconfig
+running() { [ -f "$KUBECONFIG" ] && make -s cluster-status >/dev/null 2>&1; }
+
+if ! running; then
+  trap 'make cluster-down' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+fi
+make bin/localcluster
+bin/localcluster up --gpus 8 --kueue --kwok 1 # one that runs with other GPUs starts again, with its data
+make deploy
+eval "$(bin/localcluster env)"
+export QUOTA_REPORT=$PWD/.local/test/quota.txt
+mkdir -p "${QUOTA_REPORT%/*}"
+rm -f "$QUOTA_REPORT"
+status=0
+hack/gotest.sh quota -tags quota -count=1 -timeout 60m ${ITEMS:+-run "$ITEMS"} || status=$?
+if [ -f "$QUOTA_REPORT" ]; then cat "$QUOTA_REPORT"; fi # how long what took
+exit "$status"

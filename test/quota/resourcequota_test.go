@@ -1,0 +1,105 @@
+//go:build quota
+
+package quota
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// taker is somebody else's pod, which holds GPUs of a quota.
+const taker = `
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s, namespace: %[2]s}
+spec:
+  securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+  nodeSelector: {example.com/runs: never} # it counts in the quota all the same
+  containers:
+    - name: taker
+      image: spatialalign.local/operator:dev
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+      resources: {limits: {nvidia.com/gpu: %[3]d}}
+`
+
+// TestExhaustedResourceQuota: a run whose namespace has used up its quota of GPUs says so, does not knock, and goes on as soon and as far as
+// there is room.
+func TestExhaustedResourceQuota(t *testing.T) {
+	c := connect(t)
+	c.namespace("quota-full", "4")
+	c.runtime("quota-full", 0)
+
+	// Somebody else holds the 4 GPUs of ResourceQuota alignment.
+	c.apply(takes("two", 2))
+	c.apply(takes("two-more", 2))
+
+	// The run wants 4 GPUs for its samples, and makes do with 2.
+	run := c.small("quota-full", "waits", "quota-full")
+	run.Spec.Scheduling = &v1alpha1.SchedulingSpec{Sample: &v1alpha1.StageScheduling{Shards: 4, MinParallel: 2}}
+	asked := c.asked()
+	c.start(run)
+	c.within(2*time.Minute, "the prompts are prepared, without GPUs", func() bool {
+		c.refresh(run)
+		return run.Status.Prompts != nil
+	})
+	told := c.says(10*time.Second, run, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQuotaExceeded)
+	said := condition(run, v1alpha1.ConditionQuotaReserved).Message
+	if lacks := `ResourceQuota "quota-full" lacks 2 requests.nvidia.com/gpu`; !strings.Contains(said, lacks) {
+		t.Errorf("the condition says %q, and not %q", said, lacks)
+	}
+
+	// Half a minute later nothing was created, and nobody has tried to.
+	time.Sleep(30 * time.Second)
+	if jobs := c.jobs(run, v1alpha1.StageSample); len(jobs) > 0 {
+		t.Errorf("%d Jobs of the sampling exist, want none", len(jobs))
+	}
+	attempts := c.asked() - asked
+	if attempts > 10 {
+		t.Errorf("%d Jobs or pods were asked for while the quota was full, want at most 10", attempts)
+	}
+
+	// Two GPUs are given back: the least that the run makes do with.
+	c.kubectl("delete pod two -n quota-full")
+	began := c.within(10*time.Second, "a Job of 2 pods at a time", func() bool {
+		jobs := c.jobs(run, v1alpha1.StageEvaluationSample)
+		jobs = append(jobs, c.jobs(run, v1alpha1.StageSample)...)
+		return len(jobs) == 1 && *jobs[0].Spec.Parallelism == 2
+	})
+
+	// So are the others: the same Job grows.
+	c.kubectl("delete pod two-more -n quota-full")
+	grown := c.within(10*time.Second, "the Job has 4 pods at a time", func() bool {
+		jobs := c.jobs(run, v1alpha1.StageEvaluationSample)
+		jobs = append(jobs, c.jobs(run, v1alpha1.StageSample)...)
+		return len(jobs) > 0 && *jobs[0].Spec.Parallelism == 4
+	})
+	c.succeeded(run, 5*time.Minute)
+	c.tell("says so %.1f s after it needed GPUs: %q; %d requests for Jobs and pods of all namespaces meanwhile; goes on %.1f s after relief with 2 pods, has 4 after %.1f s",
+		told.Seconds(), said, attempts, began.Seconds(), grown.Seconds())
+}
+
+func takes(name string, gpus int) string { return fmt.Sprintf(taker, name, "quota-full", gpus) }
+
+// request is a line of the API server's metrics that counts requests to create Jobs or pods.
+var request = regexp.MustCompile(`(?m)^apiserver_request_total\{[^}]*resource="(?:jobs|pods)",scope="resource",subresource="",verb="POST"[^}]*\} (\S+)$`)
+
+// asked is how often anybody has asked the API server to create a Job or a pod, refused or not.
+func (c cluster) asked() (n int) {
+	c.Helper()
+	for _, line := range request.FindAllStringSubmatch(c.kubectl("get --raw /metrics"), -1) {
+		count, err := strconv.ParseFloat(line[1], 64)
+		if err != nil {
+			c.Fatal(err)
+		}
+		n += int(count)
+	}
+	return n
+}
