@@ -2,6 +2,7 @@
 # Runs every test but `make test-faults` (10 minutes), `make test-monitoring` (it builds Prometheus) and `make test-quota` (Kueue),
 # part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the tests. A failed part does not keep
 # the others from running. Nothing is left running, also after a failure or ^C.
+set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Two lanes run side by side: what wants the whole machine's cores, and what mostly waits for a cluster. The second goes
