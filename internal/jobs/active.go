@@ -55,7 +55,7 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		return *o
 	}
 	o := Outcome{State: Active, Stuck: clip(cmp.Or(stuck(pods, now), incomplete(job, pods, now))), Stranded: stranded(pods)}
-	o.Queued = o.Stuck == "" && queued(pods)
+	o.Queued = o.Stuck == "" && queued(pods) && !admitted(job, pods, now)
 	switch unscheduled := waiting(pods); {
 	case o.Stuck != "":
 		o.Message = o.Stuck
@@ -72,10 +72,10 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 // begun is since when the Job may have pods: a queue may have held it for long.
 func begun(job *batchv1.Job, now time.Time) time.Time {
 	switch {
-	case job.Status.StartTime != nil:
-		return job.Status.StartTime.Time
 	case jobCondition(job, batchv1.JobSuspended) != nil:
 		return now // the Job controller has not noticed yet that it may go on
+	case job.Status.StartTime != nil:
+		return job.Status.StartTime.Time
 	default:
 		return job.CreationTimestamp.Time
 	}
@@ -154,6 +154,11 @@ func queued(pods []corev1.Pod) bool {
 		waits = true
 	}
 	return waits
+}
+
+// admitted says that a queue has just let the Job go on: its pods are yet to be made, or to be given their nodes.
+func admitted(job *batchv1.Job, pods []corev1.Pod, now time.Time) bool {
+	return job.Labels[labelQueue] != "" && now.Sub(begun(job, now)) <= podless && waiting(pods) == ""
 }
 
 // over says that the pod has ended.

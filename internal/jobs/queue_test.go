@@ -99,6 +99,45 @@ func TestSuspendedWithoutQueue(t *testing.T) {
 	}
 }
 
+// A Job that its queue admits waits no more, though its pods are still to come; if they do not, or find no node, it waits for that.
+func TestAdmitted(t *testing.T) {
+	pending := func(scheduled corev1.PodCondition) []corev1.Pod {
+		return []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Status: corev1.PodStatus{
+			Phase: corev1.PodPending, Conditions: []corev1.PodCondition{scheduled},
+		}}}
+	}
+	tests := []struct {
+		name string
+		// since the Job was let go on; nil while the Job controller has not noticed, and tells of its first start.
+		since *time.Duration
+		pods  []corev1.Pod
+		waits bool
+	}{
+		{"the Job controller has not noticed", nil, nil, false},
+		{"no pod yet", ptr.To(2 * time.Second), nil, false},
+		{"a pod, not looked at yet", ptr.To(2 * time.Second), pending(corev1.PodCondition{}), false},
+		{"a pod that finds no node", ptr.To(2 * time.Second), pending(corev1.PodCondition{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+		}), true},
+		{"no pod for long", ptr.To(30 * time.Second), nil, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			job := queuedJob(time.Hour)
+			job.Spec.Suspend = ptr.To(false)
+			job.Status.StartTime = ptr.To(metav1.NewTime(now.Add(-30 * time.Minute)))
+			job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: corev1.ConditionTrue}}
+			if tt.since != nil {
+				job.Status.StartTime = ptr.To(metav1.NewTime(now.Add(-*tt.since)))
+				job.Status.Conditions[0].Status = corev1.ConditionFalse
+			}
+			if o, _ := jobs.Read(job, tt.pods, now, counted); o.State != jobs.Active || o.Queued != tt.waits {
+				t.Errorf("waits %v (%q), want %v", o.Queued, o.Message, tt.waits)
+			}
+		})
+	}
+}
+
 // Whatever order Kueue, the Job controller and the kubelet are seen in, an eviction burns nothing: the Job waits in its queue.
 func TestEviction(t *testing.T) {
 	pod := func(name string, code int32, edit func(*corev1.Pod)) corev1.Pod {

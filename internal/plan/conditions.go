@@ -45,7 +45,7 @@ func (c conditions) quota(active []*Child, where func(jobs.Place) string) {
 	for _, child := range active {
 		if child.Outcome.Queued {
 			c.set(v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, or(child.Outcome.QueueReason, v1alpha1.ReasonQueued),
-				where(child.Place)+or(child.Outcome.Message, "not admitted yet"))
+				where(child.Place)+or(child.Outcome.Message, "its pods have no node yet"))
 			return
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -57,13 +56,4 @@ func best(t *testing.T, run *v1alpha1.AlignmentRun) v1alpha1.Digest {
 		t.Fatalf("run %s has no best adapter: its only one was not accepted", run.Name)
 	}
 	return run.Status.Best.Adapter.Digest
-}
-
-func running(pods []corev1.Pod) (n int) {
-	for i := range pods {
-		if pods[i].Status.Phase == corev1.PodRunning && pods[i].DeletionTimestamp == nil {
-			n++
-		}
-	}
-	return n
 }

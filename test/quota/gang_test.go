@@ -1,0 +1,131 @@
+//go:build quota
+
+package quota
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/contract"
+)
+
+// TestGang: two pods train together. One is deleted without a word, then the process of one is killed: each time both start anew, from the
+// last checkpoint. The first is a disruption, the second a failure, and the adapter is that of one undisturbed pod.
+func TestGang(t *testing.T) {
+	c := connect(t)
+	c.namespace("gang", "4")
+	c.runtime("gang", 300*time.Millisecond)
+
+	one := c.small("gang", "one-node", "gang")
+	c.start(one)
+	c.succeeded(one, 6*time.Minute)
+
+	run := c.small("gang", "two-nodes", "gang")
+	run.Spec.Training = &v1alpha1.TrainingSpec{Nodes: 2}
+	c.start(run)
+	pods := c.together(run, 0, 4*time.Minute)
+	c.kubectl("delete pod -n gang %s --grace-period=0 --force", pods["1"].Name)
+	deleted := c.again(run, 1)
+	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 0 {
+		t.Errorf("%d failures are charged for a pod that was deleted: %s", rec.Failures, rec.Message)
+	}
+
+	c.kill(c.together(run, 1, 2*time.Minute)["0"].UID)
+	killed := c.again(run, 2)
+	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 1 {
+		t.Errorf("%d failures are charged for a process that was killed, want 1: %s", rec.Failures, rec.Message)
+	}
+
+	c.succeeded(run, 6*time.Minute)
+	if is, was := best(t, run), best(t, one); is != was {
+		t.Errorf("the best adapter is %s, and that of one pod %s", is, was)
+	}
+	c.tell("two pods train again %.1f s after one was deleted, and %.1f s after the process of one was killed; best adapter %s as of one pod",
+		deleted.Seconds(), killed.Seconds(), best(t, run))
+}
+
+// together waits until both pods of a training's attempt run and have saved a checkpoint, and returns them by their rank.
+func (c cluster) together(run *v1alpha1.AlignmentRun, attempt int32, limit time.Duration) map[string]*corev1.Pod {
+	c.Helper()
+	var pods map[string]*corev1.Pod
+	c.within(limit, "both pods of attempt "+strconv.Itoa(int(attempt))+" train, and have saved a checkpoint", func() bool {
+		pods = c.gang(run, attempt)
+		c.refresh(run)
+		p := run.Status.Progress
+		if len(pods) < 2 || p == nil || p.Stage != v1alpha1.StageTrain || p.LastCheckpointTime == nil {
+			return false
+		}
+		return p.LastCheckpointTime.After(pods["0"].CreationTimestamp.Time)
+	})
+	return pods
+}
+
+// again waits until both pods of a training's next attempt train on from a checkpoint, and returns how long that took.
+func (c cluster) again(run *v1alpha1.AlignmentRun, attempt int32) time.Duration {
+	c.Helper()
+	took := c.within(2*time.Minute, "both pods of attempt "+strconv.Itoa(int(attempt))+" go on from a checkpoint", func() bool {
+		pods := c.gang(run, attempt)
+		if len(pods) < 2 {
+			return false
+		}
+		log, err := c.try("logs -n %s %s", run.Namespace, pods["0"].Name)
+		return err == nil && line(log, "training goes on") != ""
+	})
+	c.refresh(run)
+	return took
+}
+
+// gang is the running pods of a training's attempt, by their rank.
+func (c cluster) gang(run *v1alpha1.AlignmentRun, attempt int32) map[string]*corev1.Pod {
+	c.Helper()
+	var list corev1.PodList
+	err := c.List(c.Context(), &list, client.InNamespace(run.Namespace), client.MatchingLabels{
+		v1alpha1.LabelRun: run.Name, v1alpha1.LabelStage: string(v1alpha1.StageTrain), v1alpha1.LabelAttempt: strconv.Itoa(int(attempt)),
+	})
+	if err != nil {
+		c.Fatal(err)
+	}
+	pods := map[string]*corev1.Pod{}
+	for i := range list.Items {
+		if p := &list.Items[i]; p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			pods[p.Annotations[batchv1.JobCompletionIndexAnnotation]] = p
+		}
+	}
+	return pods
+}
+
+// kill ends the process of a pod's stage, which the local cluster runs on this machine.
+func (c cluster) kill(pod types.UID) {
+	c.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(data, []byte(contract.EnvPodUID+"="+string(pod)+"\x00")) {
+			continue // it has ended, or is another
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.Logf("$ kill -9 %d, the stage of pod %s", pid, pod)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			c.Fatal(err)
+		}
+		return
+	}
+	c.Fatalf("no process of pod %s", pod)
+}
