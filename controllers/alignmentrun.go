@@ -54,6 +54,9 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if related.Reservation, err = r.reservation(ctx, &run); err != nil {
+		return ctrl.Result{}, err
+	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
 		object: &run, runtime: run.Spec.RuntimeRef.Name, status: &run.Status, recorded: recorded, urgent: urgent, done: done, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },

@@ -94,7 +94,15 @@ func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, err
 	if run.UID != owner.UID {
 		return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("alignmentruns").GroupResource(), owner.Name) // another of the name
 	}
-	return &plan.Parent{
+	parent := &plan.Parent{
 		Name: run.Name, Runtime: run.Status.Runtime, Scheduling: run.Spec.Scheduling, StartupDeadlineSeconds: run.Spec.StartupDeadlineSeconds,
-	}, nil
+	}
+	if _, tracks := o.(*v1alpha1.ScoringBatch); !tracks || !plan.Reserves(run.Spec.Scheduling) {
+		return parent, nil
+	}
+	reservation, err := e.reservation(ctx, &run)
+	if err == nil {
+		parent.Reserved = reservation.Reserved
+	}
+	return parent, err
 }

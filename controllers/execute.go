@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -65,10 +66,11 @@ func (e *Engine) execute(ctx context.Context, create, remove []plan.Object) ([]n
 	}
 	var errs []error
 	for _, o := range remove {
-		uid := o.GetUID()
-		err := e.Client.Delete(ctx, o, &client.DeleteOptions{
-			PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: &metav1.Preconditions{UID: &uid},
-		})
+		uid, how := o.GetUID(), metav1.DeletePropagationForeground
+		if kindOf(o) == "Workload" {
+			how = metav1.DeletePropagationBackground // it has no pods to wait for
+		}
+		err := e.Client.Delete(ctx, o, &client.DeleteOptions{PropagationPolicy: &how, Preconditions: &metav1.Preconditions{UID: &uid}})
 		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 			errs = append(errs, fmt.Errorf("delete %s: %w", o.GetName(), err))
 		}
@@ -134,14 +136,18 @@ func (e *Engine) create(ctx context.Context, o plan.Object) error {
 
 // recorded is the name of a child in the records; empty of what is none.
 func recorded(o client.Object) string {
-	if _, ok := o.(*corev1.Service); ok {
-		return "" // of the same name as its Job
+	switch kindOf(o) {
+	case "Service", "Workload": // a Service has the name of its Job
+		return ""
+	default:
+		return o.GetName()
 	}
-	return o.GetName()
 }
 
 func kindOf(o client.Object) string {
 	switch o.(type) {
+	case *unstructured.Unstructured:
+		return "Workload"
 	case *corev1.Service:
 		return "Service"
 	case *v1alpha1.AlignmentRun:

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
@@ -37,7 +38,7 @@ const (
 )
 
 // workloadKind is Kueue's Workload, in whatever version the API server prefers.
-var workloadKind = schema.GroupKind{Group: "kueue.x-k8s.io", Kind: "Workload"}
+var workloadKind = schema.GroupKind{Group: jobs.KueueGroup, Kind: "Workload"}
 
 // Kueue knows what Kueue's Workloads say of Jobs. It watches them from the first time that a Job is in a queue and Kueue is
 // there, which may be long after the operator started.
@@ -62,6 +63,10 @@ type Kueue struct {
 	troubleAt time.Time
 	// workloads by their Job.
 	workloads map[jobKey]jobs.Workload
+	// version of Kueue's API that is watched.
+	version string
+	// reserved are the runs that have a Workload as a whole.
+	reserved map[types.UID]bool
 }
 
 type jobKey struct {
@@ -70,7 +75,7 @@ type jobKey struct {
 }
 
 func newKueue(mgr ctrl.Manager, passed clock.PassiveClock, namespaces []string) *Kueue {
-	return &Kueue{config: mgr.GetConfig(), mapper: mgr.GetRESTMapper(), namespaces: namespaces, clock: passed, workloads: map[jobKey]jobs.Workload{}}
+	return &Kueue{config: mgr.GetConfig(), mapper: mgr.GetRESTMapper(), namespaces: namespaces, clock: passed, workloads: map[jobKey]jobs.Workload{}, reserved: map[types.UID]bool{}}
 }
 
 // Start lets the watch live as long as the manager.
@@ -151,7 +156,7 @@ func (k *Kueue) watch(kind schema.GroupVersionKind) error {
 	}); err != nil {
 		return fmt.Errorf("watch Kueue's Workloads: %w", err)
 	}
-	k.informer = informer
+	k.informer, k.version = informer, kind.Version
 	go func() {
 		if err := c.Start(k.run); err != nil {
 			k.failed(err)
@@ -178,6 +183,10 @@ func (k *Kueue) seen(o any) {
 		return
 	}
 	key, owner := keyOf(u), metav1.GetControllerOf(u)
+	if owner != nil && owner.Kind == "AlignmentRun" {
+		k.ofRun(u, owner, true)
+		return
+	}
 	if owner == nil || owner.Kind != "Job" || owner.UID != key.uid {
 		return
 	}
@@ -208,6 +217,10 @@ func (k *Kueue) gone(o any) {
 		o = last.Obj
 	}
 	if u, ok := o.(*unstructured.Unstructured); ok {
+		if owner := metav1.GetControllerOf(u); owner != nil && owner.Kind == "AlignmentRun" {
+			k.ofRun(u, owner, false)
+			return
+		}
 		k.mu.Lock()
 		delete(k.workloads, keyOf(u))
 		k.mu.Unlock()
@@ -252,9 +265,15 @@ func slim(o any) (any, error) {
 	return kept, nil
 }
 
-// jobOwner maps a Job to the object of a kind that owns it.
+// jobOwner maps a Job to the object of a kind that owns it, and a run to itself.
 func (e *Engine) jobOwner(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []ctrl.Request {
+		if run, ok := o.(*v1alpha1.AlignmentRun); ok {
+			if kind != "AlignmentRun" {
+				return nil
+			}
+			return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(run)}}
+		}
 		var job batchv1.Job // others' Jobs are not in the cache
 		if err := e.Client.Get(ctx, client.ObjectKeyFromObject(o), &job); err != nil {
 			return nil

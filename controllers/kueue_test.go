@@ -77,6 +77,7 @@ func TestKueueAppears(t *testing.T) {
 			}
 		}
 	}
+	t.Run("and a run reserves as a whole", testReservation)
 }
 
 // quotaReads waits until a run's QuotaReserved condition says something.
@@ -93,7 +94,7 @@ func (c *cluster) quotaReads(run *v1alpha1.AlignmentRun, status metav1.Condition
 	}
 }
 
-// installKueue installs the CRD of Kueue's Workloads, out of Kueue's module.
+// installKueue installs the CRDs of Kueue that are read here, out of Kueue's module.
 func (c *cluster) installKueue() {
 	c.t.Helper()
 	command := exec.CommandContext(c.t.Context(), "go", "mod", "download", "-json", kueueModule)
@@ -102,9 +103,11 @@ func (c *cluster) installKueue() {
 	c.must(err)
 	var module struct{ Dir string }
 	c.must(json.Unmarshal(out, &module))
-	_, err = envtest.InstallCRDs(server, envtest.CRDInstallOptions{
-		Paths: []string{filepath.Join(module.Dir, "config/components/crd/bases/kueue.x-k8s.io_workloads.yaml")}, ErrorIfPathMissing: true,
-	})
+	var paths []string
+	for _, kind := range []string{"workloads", "resourceflavors", "workloadpriorityclasses"} {
+		paths = append(paths, filepath.Join(module.Dir, "config/components/crd/bases/kueue.x-k8s.io_"+kind+".yaml"))
+	}
+	_, err = envtest.InstallCRDs(server, envtest.CRDInstallOptions{Paths: paths, ErrorIfPathMissing: true, MaxTime: time.Minute})
 	c.must(err)
 }
 

@@ -49,13 +49,13 @@ const catchUp = 50 * time.Millisecond
 // carryOut executes a plan and records it: status is written once, also after a failed execute; events and
 // metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
-	if len(next.Delete) > 0 {
+	if len(next.Delete) > 0 || next.GiveBack != nil {
 		if behind, err := e.behind(ctx, s.object); behind || err != nil {
 			return ctrl.Result{RequeueAfter: catchUp}, err
 		}
 	}
 	failed, err := e.execute(ctx, next.Create, next.Delete)
-	err = errors.Join(err, e.resize(ctx, next.Resize))
+	err = errors.Join(err, e.resize(ctx, next.Resize), e.giveBack(ctx, next.GiveBack))
 	s.done()
 	e.rooms.want(s.object, next.WantsRoom)
 	for _, f := range failed {

@@ -187,11 +187,19 @@ type ApprovalSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.sample) || !has(self.sample.topology) || has(self.queueName) || has(self.sample.queueName)",message="sample.topology is Kueue's: set queueName, too"
 // +kubebuilder:validation:XValidation:rule="!has(self.track) || !has(self.track.topology) || has(self.queueName) || has(self.track.queueName)",message="track.topology is Kueue's: set queueName, too"
 // +kubebuilder:validation:XValidation:rule="!has(self.train) || !has(self.train.topology) || has(self.queueName) || has(self.train.queueName)",message="train.topology is Kueue's: set queueName, too"
+// +kubebuilder:validation:XValidation:rule="!has(self.reservation) || self.reservation != 'Run' || has(self.queueName)",message="reservation Run is one of a queue: set queueName, too"
+// +kubebuilder:validation:XValidation:rule="!has(self.reservation) || self.reservation != 'Run' || !(has(self.sample) && has(self.sample.queueName) || has(self.track) && has(self.track.queueName) || has(self.train) && has(self.train.queueName))",message="reservation Run is one for all stages: leave their queueName out"
+// +kubebuilder:validation:XValidation:rule="!has(self.reservation) || self.reservation != 'Run' || !(has(self.sample) && has(self.sample.topology) || has(self.track) && has(self.track.topology) || has(self.train) && has(self.train.topology))",message="reservation Run reserves no places: leave topology out"
 // +kubebuilder:validation:MinProperties=1
 type SchedulingSpec struct {
-	// queueName is the Kueue LocalQueue that admits the Jobs of sample, track and train.
+	// queueName is the Kueue LocalQueue that admits the Jobs of sample, track and train, or the run as a whole.
 	// +optional
 	QueueName QueueName `json:"queueName,omitempty"`
+
+	// reservation says what the queue admits: Stage, each Job by itself, so that others may use the GPUs between them; or Run, one
+	// reservation of the size of the largest stage, that the run holds until it ends or is held. Absent, it is Stage.
+	// +optional
+	Reservation ReservationScope `json:"reservation,omitempty"`
 
 	// workloadPriorityClassName is the Kueue WorkloadPriorityClass of all queued Jobs: who is admitted first, and who is
 	// preempted, without a word to the pods' scheduler. Without it Kueue goes by priorityClassName.
@@ -221,6 +229,17 @@ type SchedulingSpec struct {
 	// +kubebuilder:validation:XValidation:rule="(!has(self.shards) || self.shards == 1) && !has(self.maxParallel) && !has(self.minParallel)",message="training has one shard"
 	Train *StageScheduling `json:"train,omitempty"`
 }
+
+// ReservationScope is what a queue admits of a run at a time.
+//
+// +kubebuilder:validation:Enum=Stage;Run
+type ReservationScope string
+
+// The scopes of a reservation.
+const (
+	ReservationStage ReservationScope = "Stage"
+	ReservationRun   ReservationScope = "Run"
+)
 
 // StageScheduling overrides what the runtime says of a stage.
 //

@@ -87,8 +87,10 @@ const (
 	ReasonQueued = "Queued"
 	// ReasonKueueNotInstalled surfaces while a stage's Job is in a queue and the cluster has no Kueue.
 	ReasonKueueNotInstalled = "KueueNotInstalled"
-	// ReasonQueueForced surfaces while Kueue holds a Job that has no queue.
+	// ReasonQueueForced surfaces while Kueue holds a Job that has no queue, or that runs under its run's reservation.
 	ReasonQueueForced = "QueueForced"
+	// ReasonReservationRefused surfaces while a run asks for a reservation that cannot be made for it.
+	ReasonReservationRefused = "ReservationRefused"
 	// ReasonAdmissionChecks surfaces while a Job has its quota and waits for an admission check of its ClusterQueue.
 	ReasonAdmissionChecks = "AdmissionChecks"
 	// ReasonQuotaExceeded surfaces while a ResourceQuota has too little left for a stage's pods, or for its Job.

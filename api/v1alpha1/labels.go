@@ -24,4 +24,6 @@ const (
 	// AnnotationMinParallel and AnnotationMaxParallel bound what the operator makes of a Job's parallelism, by what quotas leave.
 	AnnotationMinParallel = "alignment.spatialalign.dev/min-parallel"
 	AnnotationMaxParallel = "alignment.spatialalign.dev/max-parallel"
+	// AnnotationReservation names the Workload under whose reservation a Job runs.
+	AnnotationReservation = "alignment.spatialalign.dev/reservation"
 )

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/contract"
 )
 
@@ -156,9 +157,9 @@ func queued(pods []corev1.Pod) bool {
 	return waits
 }
 
-// admitted says that a queue has just let the Job go on: its pods are yet to be made, or to be given their nodes.
+// admitted says that a queue has just let the Job go on, or its run: its pods are yet to be made, or to be given their nodes.
 func admitted(job *batchv1.Job, pods []corev1.Pod, now time.Time) bool {
-	return job.Labels[labelQueue] != "" && now.Sub(begun(job, now)) <= podless && waiting(pods) == ""
+	return (job.Labels[labelQueue] != "" || job.Annotations[v1alpha1.AnnotationReservation] != "") && now.Sub(begun(job, now)) <= podless && waiting(pods) == ""
 }
 
 // over says that the pod has ended.

@@ -103,6 +103,8 @@ type Work struct {
 	Nodes int32
 	// GPUsPerNode is what a training pod gets; 0 leaves it to the runtime's resources.
 	GPUsPerNode int32
+	// Reserved is what the run has of a queue as a whole; nil where its Jobs are queued, or there is no queue.
+	Reserved *Reserved
 	// ConfigMaps are prompt sources to mount, by set name.
 	ConfigMaps map[string]v1alpha1.ConfigMapKeyReference
 }
@@ -138,6 +140,7 @@ func Build(w Work) *batchv1.Job {
 		job.Spec.BackoffLimitPerIndex = ptr.To(int32(1))
 	}
 	place.enqueue(job)
+	w.Reserved.settle(w, job)
 	join(job)
 	place.bound(job)
 	return job

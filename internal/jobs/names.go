@@ -46,6 +46,11 @@ func ChildName(owner string, uid types.UID, p Place) string {
 		iteration += "r" + strconv.Itoa(int(p.Round))
 	}
 	tail := fmt.Sprintf("-%s-%s-%s-%d", hex.EncodeToString(sum[:4]), iteration, Slug(p.Stage), p.Attempt)
+	return stem(owner, tail)
+}
+
+// stem cuts the name of an owner for the tail of its child's.
+func stem(owner, tail string) string {
 	owner = strings.ReplaceAll(owner, ".", "-")
 	if owner == "" || owner[0] < 'a' || owner[0] > 'z' {
 		owner = "r" + owner

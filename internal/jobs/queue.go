@@ -34,6 +34,8 @@ type Queue struct {
 type Workload struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	Checks     []AdmissionCheck   `json:"admissionChecks,omitempty"`
+	// Admission of a Workload with quota; kept of those of whole runs alone.
+	Admission *Admission `json:"admission,omitempty"`
 }
 
 // AdmissionCheck is the state of a check that must be Ready before a Workload with quota is admitted.
@@ -54,7 +56,12 @@ func Enqueued(o Outcome, job *batchv1.Job, q Queue, now time.Time) Outcome {
 		return o
 	}
 	queue, w := job.Labels[labelQueue], q.Workload
-	switch {
+	switch reservation := job.Annotations[v1alpha1.AnnotationReservation]; {
+	case reservation != "" && (w != nil || queue != ""):
+		o.QueueReason = v1alpha1.ReasonQueueForced
+		o.Message = clip(fmt.Sprintf("Job %s runs under the run's reservation %s and Kueue has suspended it: Kueue manages Jobs without a queue here "+
+			"(manageJobsWithoutQueueName, or a LocalQueue named default). Exempt the namespace with Kueue's managedJobsNamespaceSelector, "+
+			"or suspend the run and set spec.scheduling.reservation to Stage", job.Name, reservation))
 	case queue == "" && w == nil:
 		return o // suspended by a person
 	case queue == "":

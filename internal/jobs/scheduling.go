@@ -56,8 +56,11 @@ func schedule(w Work, shards int32) scheduling {
 	if own.MinParallel < s.parallel {
 		s.minParallel = own.MinParallel // Kueue refuses a minimum that is no less than the parallelism
 	}
+	if w.Spec.Stage != contract.Train { // whose pods work together, and are what the reservation was made for
+		s.parallel = min(s.parallel, w.Reserved.pods(w))
+	}
 	s.least = s.parallel
-	if w.Spec.Stage != contract.Train { // whose pods work together
+	if w.Spec.Stage != contract.Train {
 		s.least = min(cmp.Or(own.MinParallel, 1), s.parallel)
 	}
 	return s
@@ -82,6 +85,9 @@ func stageScheduling(w Work) v1alpha1.StageScheduling {
 	}
 	s := ptr.Deref(own, v1alpha1.StageScheduling{})
 	s.QueueName = cmp.Or(s.QueueName, w.Scheduling.QueueName)
+	if w.Scheduling.Reservation == v1alpha1.ReservationRun {
+		s.QueueName = "" // the run is in the queue, not its Jobs
+	}
 	return s
 }
 

@@ -27,6 +27,12 @@ func everyPolicy(s *v1alpha1.AlignmentRunSpec) {
 	s.ActiveDeadlineSeconds = 10_000_000
 }
 
+// everyPolicyReserved has one reservation for the whole run beside everything else.
+func everyPolicyReserved(s *v1alpha1.AlignmentRunSpec) {
+	everyPolicy(s)
+	s.Scheduling.Reservation = v1alpha1.ReservationRun
+}
+
 // outcome is what a run came to, without when and after how many attempts.
 func outcome(s v1alpha1.AlignmentRunStatus) map[string]any {
 	type iteration struct {
@@ -51,6 +57,9 @@ func undisturbedOutcome(t *testing.T, s script, edit func(*v1alpha1.AlignmentRun
 	t.Helper()
 	w := newWorld(t, s)
 	edit(&w.run.Spec)
+	if Reserves(w.run.Spec.Scheduling) {
+		w.kueue = &kueue{prompt: true}
+	}
 	w.settleWhile(func() bool {
 		if w.run.Status.PendingApproval != nil {
 			w.answer("yes", v1alpha1.DecisionApprove)
@@ -71,6 +80,9 @@ func newFate(t *testing.T, seed uint64, s script, edit func(*v1alpha1.AlignmentR
 	edit(&f.run.Spec)
 	f.forgets = func() bool { return f.IntN(3) == 0 }
 	f.lingers = func() bool { return f.IntN(2) == 0 }
+	if Reserves(f.run.Spec.Scheduling) {
+		f.kueue = &kueue{}
+	}
 	return f
 }
 
@@ -93,6 +105,27 @@ func (f fate) strike() {
 		}
 	default:
 		f.strikeChild()
+	}
+}
+
+// strikeKueue lets something happen to a reservation.
+func (f fate) strikeKueue() {
+	if f.kueue == nil || f.kueue.workload == nil {
+		return
+	}
+	switch f.IntN(20) {
+	case 0:
+		if f.kueue.admitted() {
+			f.takeBack("Preempted", "somebody else needs it")
+		}
+	case 1:
+		f.remark("somebody deletes the Workload")
+		f.kueue.workload = nil
+	case 2:
+		f.run.Spec.Scheduling = f.run.Spec.Scheduling.DeepCopy()
+		f.run.Spec.Scheduling.QueueName = []v1alpha1.QueueName{"team-a", "team-b"}[f.IntN(2)]
+	case 3, 4, 5, 6:
+		f.admitAll()
 	}
 }
 
@@ -166,7 +199,7 @@ func (f fate) recordOf(c *Child) *v1alpha1.StageStatus {
 // TestChaosEndsLikeAnUndisturbedRun: whatever happens meanwhile, under all policies at once, a run comes to the same in the end.
 func TestChaosEndsLikeAnUndisturbedRun(t *testing.T) {
 	for name, edit := range map[string]func(*v1alpha1.AlignmentRunSpec){
-		"defaults": func(*v1alpha1.AlignmentRunSpec) {}, "every policy": everyPolicy,
+		"defaults": func(*v1alpha1.AlignmentRunSpec) {}, "every policy": everyPolicy, "every policy, reserved": everyPolicyReserved,
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := undisturbedOutcome(t, everything, edit)
@@ -179,6 +212,7 @@ func TestChaosEndsLikeAnUndisturbedRun(t *testing.T) {
 					f.step()
 					f.strike()
 					f.strike()
+					f.strikeKueue()
 				}
 				if diff := cmp.Diff(want, outcome(f.run.Status)); diff != "" {
 					t.Fatalf("seed %d: the end differs from an undisturbed run's:\n%s\n%s", seed, diff, f.trace.String())

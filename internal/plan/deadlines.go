@@ -46,6 +46,9 @@ func (r *runPlan) quota() {
 	if !queues { // a busy node is none of this
 		queue = slices.DeleteFunc(queue, func(c *Child) bool { return !c.lacksQuota() })
 	}
+	if unreserved := r.unreserved(); unreserved != nil {
+		queue = append([]*Child{unreserved}, queue...)
+	}
 	if len(queue) > 0 || queues || meta.FindStatusCondition(r.status.Conditions, v1alpha1.ConditionQuotaReserved) != nil {
 		r.cond.quota(queue, func(p jobs.Place) string { return fmt.Sprintf("iteration %d, stage %s: ", p.Iteration, p.Stage) })
 	}

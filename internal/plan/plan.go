@@ -97,7 +97,9 @@ type Next[Status any] struct {
 	Create []Object
 	Delete []Object
 	Resize []Resize
-	Status Status
+	// GiveBack is the Workload of a run that gives back the quota that Kueue takes; nil for none.
+	GiveBack Object
+	Status   Status
 	// WantsRoom says that a change of the namespace's quotas may let a stage begin, or go faster.
 	WantsRoom bool
 	// Deferrable says that the status holds nothing yet that could not be derived again from the

@@ -22,6 +22,8 @@ type Related struct {
 	Rerun *v1alpha1.AlignmentRun
 	// Approvals that name the run, oldest first.
 	Approvals []v1alpha1.AlignmentApproval
+	// Reservation of the run as a whole; nil where it asks for none and has none.
+	Reservation *jobs.Reservation
 }
 
 // Run plans an AlignmentRun:
@@ -46,7 +48,9 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 	}
 	r.account()
 	if Ended(r.status.Conditions) {
-		return r.ended()
+		next := r.ended()
+		r.keep(&next)
+		return next
 	}
 	if b.Leaving {
 		return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(b.Children), Deferrable: true}
@@ -67,10 +71,16 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 			return next
 		}
 	}
+	var next Next[v1alpha1.AlignmentRunStatus]
 	if ptr.Deref(run.Spec.Suspend, false) {
-		return r.suspend(v1alpha1.ReasonSuspendRequested, "spec.suspend is true; active stages are deleted")
+		next = r.suspend(v1alpha1.ReasonSuspendRequested, "spec.suspend is true; active stages are deleted")
+	} else {
+		evicted := r.evict()
+		next = r.loop()
+		next.Delete = append(next.Delete, evicted...)
 	}
-	return r.loop()
+	r.keep(&next)
+	return next
 }
 
 // runPlan is one pass over one run.
@@ -167,7 +177,7 @@ func (r *runPlan) beginning(held func(jobs.Place) bool) stages {
 	}
 	return stages{
 		now: r.Now, retries: ptr.Deref(r.run.Spec.Retries, 0), children: r.Children, held: held,
-		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second, space: newSpace(&r.Base),
+		startup: time.Duration(r.run.Spec.StartupDeadlineSeconds) * time.Second, space: newSpace(&r.Base), kept: r.kept,
 	}
 }
 

@@ -30,7 +30,7 @@ func (r *runPlan) job(p jobs.Place, spec contract.Spec) Object {
 	spec.Output = outputPrefix(r.run.UID, p)
 	return jobs.Build(jobs.Work{
 		Owner: r.owner(), Place: p, Spec: spec, Runtime: &r.status.Runtime.Spec, Images: r.Config.Images, ConfigMaps: r.configMaps(spec),
-		Scheduling: r.run.Spec.Scheduling, Nodes: r.resolved.nodes, GPUsPerNode: r.resolved.gpusPerNode,
+		Scheduling: r.run.Spec.Scheduling, Nodes: r.resolved.nodes, GPUsPerNode: r.resolved.gpusPerNode, Reserved: r.reserved(),
 	})
 }
 

@@ -21,6 +21,8 @@ type Parent struct {
 	// Scheduling and StartupDeadlineSeconds are the run's.
 	Scheduling             *v1alpha1.SchedulingSpec
 	StartupDeadlineSeconds int64
+	// Reserved is what the run has of its queue as a whole; nil while it has nothing.
+	Reserved *jobs.Reserved
 }
 
 // startupDeadline of an object that no run owns: AlignmentRun's default.
@@ -89,6 +91,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	p := &batchPlan{b, batch, parent, &status}
 	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent), space: newSpace(&b)}
 	s.allow(cond, b.withdrawn(parent, batch.Namespace))
+	s.kept = p.kept
 	tracked := p.stored()
 	if tracked {
 		s.hopeless = contract.ExitBadInput.Class() // no other attempt finds more tracks
@@ -177,8 +180,23 @@ func (p *batchPlan) job(place jobs.Place, spec contract.Spec) Object {
 	spec.Output = outputPrefix(p.batch.UID, place)
 	return jobs.Build(jobs.Work{
 		Owner: jobs.Owner{Kind: "ScoringBatch", Namespace: p.batch.Namespace, Name: p.batch.Name, UID: p.batch.UID, Run: runName(p.parent)},
-		Place: place, Spec: spec, Runtime: &p.status.Runtime.Spec, Images: p.Config.Images, Scheduling: p.scheduling(),
+		Place: place, Spec: spec, Runtime: &p.status.Runtime.Spec, Images: p.Config.Images, Scheduling: p.scheduling(), Reserved: p.reserved(),
 	})
+}
+
+// kept says that tracking waits until its run has its reservation again.
+func (p *batchPlan) kept(_ Object, at jobs.Place) string {
+	if at.Stage == v1alpha1.StageTrack && Reserves(p.scheduling()) && p.reserved() == nil {
+		return "waits for the run's reservation"
+	}
+	return ""
+}
+
+func (p *batchPlan) reserved() *jobs.Reserved {
+	if p.parent == nil {
+		return nil
+	}
+	return p.parent.Reserved
 }
 
 func (p *batchPlan) scheduling() *v1alpha1.SchedulingSpec {

@@ -26,6 +26,8 @@ type stages struct {
 	hopeless string
 	// held says that a stage's result is recorded but nothing is started; nil for no stage.
 	held func(jobs.Place) bool
+	// kept says what a child waits for although nothing holds its stage; empty for nothing. nil keeps none.
+	kept func(Object, jobs.Place) string
 	// space is what quotas leave to the stages.
 	space *space
 
@@ -86,7 +88,14 @@ func (s *stages) step(records *[]v1alpha1.StageStatus, at jobs.Place, build func
 
 func (s *stages) holds(at jobs.Place) bool { return s.held != nil && s.held(at) }
 
-// start makes the child of an attempt, once quotas leave room for it.
+func (s *stages) keeps(o Object, at jobs.Place) string {
+	if s.kept == nil {
+		return ""
+	}
+	return s.kept(o, at)
+}
+
+// start makes the child of an attempt, once nothing keeps it and quotas leave room for it.
 func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, build func(jobs.Place) Object) {
 	if s.holds(at) {
 		s.waiting = append(s.waiting, at)
@@ -94,8 +103,16 @@ func (s *stages) start(rec *v1alpha1.StageStatus, at jobs.Place, attempt int32, 
 	}
 	at.Attempt = attempt
 	object := build(at)
+	first := attempt == 0 && rec.Failures == 0
+	if says := s.keeps(object, at); says != "" {
+		if first {
+			rec.Message = says
+		}
+		s.waiting = append(s.waiting, at)
+		return
+	}
 	says, fits := s.space.place(object, at)
-	if first := attempt == 0 && rec.Failures == 0; first || fits && says != "" {
+	if first || fits && says != "" {
 		rec.Message = clip(says, maxStageMessage) // else what ended the last attempt stays
 	}
 	if !fits {
@@ -151,12 +168,12 @@ func (s *stages) retry(rec *v1alpha1.StageStatus, at jobs.Place, child *Child, b
 			return
 		}
 	}
+	rec.Attempt, rec.Child, rec.WaitSeconds = ptr.To(*rec.Attempt+1), "", nil
 	if child.Outcome.Endless && !child.Outcome.Lost || s.holds(at) {
-		rec.Attempt, rec.Child, rec.WaitSeconds = ptr.To(*rec.Attempt+1), "", nil // it starts when this one is gone, or the hold is over
-		s.waiting = append(s.waiting, at)
+		s.waiting = append(s.waiting, at) // it starts when this one is gone, or the hold is over
 		return
 	}
-	s.start(rec, at, *rec.Attempt+1, build)
+	s.start(rec, at, *rec.Attempt, build)
 }
 
 // queue is all that may have to wait for quota: what is active, and what is not created for want of room.

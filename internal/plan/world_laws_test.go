@@ -54,6 +54,9 @@ func (w *world) check(before v1alpha1.AlignmentRunStatus, next Next[v1alpha1.Ali
 	w.t.Helper()
 	w.checkCreates(next)
 	w.checkDeletes(next)
+	if w.kueue != nil {
+		w.checkReserved(next)
+	}
 	for i, it := range next.Status.Iterations {
 		if i > 0 && *it.Iteration <= *next.Status.Iterations[i-1].Iteration {
 			w.t.Fatalf("iteration %d stands behind %d", *it.Iteration, *next.Status.Iterations[i-1].Iteration)
@@ -78,7 +81,7 @@ func (w *world) check(before v1alpha1.AlignmentRunStatus, next Next[v1alpha1.Ali
 // tell of the former's any more.
 func (w *world) checkCreates(next Next[v1alpha1.AlignmentRunStatus]) {
 	w.t.Helper()
-	for _, o := range next.Create {
+	for _, o := range withoutWorkload(next.Create) {
 		if o.GetObjectKind().GroupVersionKind().Kind == "Service" {
 			continue // of the Job's name, and of its life
 		}
@@ -115,15 +118,18 @@ func (w *world) needless(s v1alpha1.AlignmentRunStatus, stage v1alpha1.StageName
 }
 
 // checkDeletes: while the run goes on, nothing goes but what would not end, or what the run comes to its end without; while it
-// is held, nothing that has ended.
+// is held, nothing that has ended. A run that has lost its reservation leaves its GPUs.
 func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
 	w.t.Helper()
 	if Ended(next.Status.Conditions) {
 		return
 	}
 	held := meta.IsStatusConditionTrue(next.Status.Conditions, v1alpha1.ConditionSuspended)
-	for _, o := range next.Delete {
+	for _, o := range withoutWorkload(next.Delete) {
 		c := w.children[indexOf(w.children, o)]
+		if w.kueue != nil && !w.reserved() && c.Outcome.State == jobs.Active && onGPUs(c) {
+			continue
+		}
 		if c.Outcome.State == jobs.Active && w.needless(next.Status, c.Place.Stage) {
 			continue
 		}
@@ -133,14 +139,15 @@ func (w *world) checkDeletes(next Next[v1alpha1.AlignmentRunStatus]) {
 	}
 }
 
-// checkSecondPlan: planning again from the same world changes nothing, but for the GPU time of what the plan deleted.
+// checkSecondPlan: planning again from the same world changes nothing, but for the GPU time of what the plan deleted, and a
+// reservation that may be given back, or asked for anew, then.
 func (w *world) checkSecondPlan(before v1alpha1.AlignmentRunStatus) {
 	w.t.Helper()
 	if w.unmeasured || Ended(w.run.Status.Conditions) && !Ended(before.Conditions) { // after the end, cleaning up begins
 		return
 	}
-	again := Run(w.base(), w.run, w.related)
-	if was, is := unpriced(w.run.Status), unpriced(again.Status); len(again.Create)+len(again.Delete)+len(again.Resize) > 0 || !equality.Semantic.DeepEqual(was, is) {
+	again := w.decide()
+	if was, is := unpriced(w.run.Status), unpriced(again.Status); len(withoutWorkload(again.Create))+len(withoutWorkload(again.Delete))+len(again.Resize) > 0 || !equality.Semantic.DeepEqual(was, is) {
 		w.t.Fatalf("a second plan from the same world changes something: %d creates, %d deletes, %s\n%s",
 			len(again.Create), len(again.Delete), cmp.Diff(was, is), w.trace.String())
 	}

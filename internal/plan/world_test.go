@@ -35,6 +35,8 @@ type world struct {
 	pods int
 	// quota of GPUs in the run's namespace; nil for none.
 	quota *gpuQuota
+	// kueue holds a reservation for the run as a whole; nil for none.
+	kueue *kueue
 	// deleted says that the run has been deleted.
 	deleted bool
 }
@@ -165,16 +167,20 @@ func (w *world) step() Next[v1alpha1.AlignmentRunStatus] {
 	if w.quota != nil {
 		w.quota.createPods(w.children)
 	}
+	if w.kueue != nil && w.kueue.prompt {
+		w.admitAll()
+	}
 	return w.plan()
 }
 
 func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 	w.t.Helper()
 	before := w.run.Status
-	next := Run(w.base(), w.run, w.related)
+	next := w.decide()
 	w.check(before, next)
 	w.tell(before, next.Status)
-	for _, o := range next.Create {
+	w.reserve(next)
+	for _, o := range withoutWorkload(next.Create) {
 		if o.GetObjectKind().GroupVersionKind().Kind == "Service" {
 			c := w.children[slices.IndexFunc(w.children, func(c *Child) bool { return c.Object.GetName() == o.GetName() })]
 			w.log("create the Service of %s", placed(c.Place))
@@ -197,7 +203,7 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 		w.log("resize %s to %d", placed(placeOf(r.Job)), r.Parallelism)
 		r.Job.Spec.Parallelism = ptr.To(r.Parallelism)
 	}
-	for _, o := range next.Delete {
+	for _, o := range withoutWorkload(next.Delete) {
 		if o == Object(w.run) {
 			w.log("delete the run")
 			w.deleted, w.children = true, nil
@@ -217,6 +223,14 @@ func (w *world) plan() Next[v1alpha1.AlignmentRunStatus] {
 	w.note(next.Status)
 	w.checkSecondPlan(before)
 	return next
+}
+
+// decide plans from the world as it is.
+func (w *world) decide() Next[v1alpha1.AlignmentRunStatus] {
+	if w.kueue != nil {
+		w.related.Reservation = w.kueue.seen()
+	}
+	return Run(w.base(), w.run, w.related)
 }
 
 func (w *world) remove(name string) {

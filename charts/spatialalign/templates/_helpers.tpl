@@ -74,10 +74,14 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-# Why a queued Job waits, where Kueue is installed: from its Workloads.
+# Why a queued Job waits, where Kueue is installed: from its Workloads. A run that reserves as a whole has one of its own, and
+# gives back what Kueue takes.
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads/status]
+  verbs: [update]
 # By these the pods of a training on several nodes find each other. They go with their Job.
 - apiGroups: [""]
   resources: [services]
@@ -100,6 +104,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [alignment.spatialalign.dev]
   resources: [alignmentruntimes]
   verbs: [get, list, watch]
+# For reservations of whole runs: where their pods go, and how urgent they are.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [resourceflavors, workloadpriorityclasses]
+  verbs: [get]
 # Who asks for the metrics, and whether they may.
 - apiGroups: [authentication.k8s.io]
   resources: [tokenreviews]
