@@ -4,7 +4,7 @@
 //	spatialalign prepare|score|pair|compare|lineage --spec FILE   a stage, as the controllers run it
 //	spatialalign score|pair|prompts ...           the same work on files
 //	spatialalign report|lineage|verify|gc ...     what kubectl align does, on a store at hand
-//	spatialalign serve report|lineage|verify|gc   the same in a pod, for kubectl align
+//	spatialalign serve report|export|lineage|verify|gc  the same in a pod, for kubectl align
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/errand"
+	"github.com/spatialalign/operator/internal/export"
 	"github.com/spatialalign/operator/internal/filecli"
 	"github.com/spatialalign/operator/internal/lineage"
 	"github.com/spatialalign/operator/internal/report"
@@ -53,7 +54,7 @@ func main() {
 
 // errands that kubectl align sends into a cluster.
 var errands = map[string]errand.Work{
-	"report": report.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer,
+	"report": report.Answer, "export": export.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer,
 }
 
 // isStage tells a stage's call from a command of the same name.

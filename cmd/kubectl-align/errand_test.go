@@ -19,6 +19,7 @@ import (
 	"github.com/spatialalign/operator/internal/contract"
 	"github.com/spatialalign/operator/internal/errand"
 	"github.com/spatialalign/operator/internal/errand/dispatch"
+	"github.com/spatialalign/operator/internal/export"
 	"github.com/spatialalign/operator/internal/lineage"
 	"github.com/spatialalign/operator/internal/retention"
 	"github.com/spatialalign/operator/internal/verify"
@@ -46,7 +47,7 @@ func newPod(t *testing.T) *pod {
 // Send implements sender.
 func (p *pod) Send(ctx context.Context, e dispatch.Errand) ([]byte, error) {
 	p.sent = append(p.sent, e)
-	return map[string]errand.Work{"lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer}[e.Name](ctx, p.store, e.Question, p.Logf)
+	return map[string]errand.Work{"export": export.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer}[e.Name](ctx, p.store, e.Question, p.Logf)
 }
 
 func (p *pod) put(key, data string) *v1alpha1.ArtifactReference {

@@ -45,7 +45,7 @@ func newOptions(streams genericiooptions.IOStreams) *options {
 func newRoot(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kubectl-align",
-		Short:         "Follow, report on, approve, verify, account for and clean up after SpatialAlign runs",
+		Short:         "Follow, report on, export, approve, verify, account for and clean up after SpatialAlign runs",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl align"},
 		SilenceErrors: true, SilenceUsage: true,
 	}
@@ -53,7 +53,7 @@ func newRoot(o *options) *cobra.Command {
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
 	root.SetErr(o.ErrOut)
-	root.AddCommand(newWatch(o), newReport(o), newLineage(o), newVerify(o), newGC(o), newApprove(o), newUsage(o))
+	root.AddCommand(newWatch(o), newReport(o), newExport(o), newLineage(o), newVerify(o), newGC(o), newApprove(o), newUsage(o))
 	return root
 }
 
