@@ -50,7 +50,7 @@ func managerCommand() *cobra.Command {
 	f.StringVar(&o.stageImage, "stage-image", "", "this operator's own image, which runs the prepare, score and pair stages (required)")
 	f.StringVar(&o.pullPolicy, "image-pull-policy", string(corev1.PullIfNotPresent), "pull policy of stage pods: Always, IfNotPresent or Never")
 	f.DurationVar(&o.progressInterval, "progress-interval", 10*time.Second, "how often running stages are looked at; at least 1s")
-	f.IntVar(&o.workers, "workers", 8, "objects of a kind that are reconciled at the same time")
+	f.IntVar(&o.workers, "workers", 50, "objects of a kind that are reconciled at the same time; they mostly wait for the API server")
 	return c
 }
 

@@ -113,9 +113,9 @@ func (r *RunReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
 		Owns(&v1alpha1.ScoringBatch{}, builder.WithPredicates(nestedMoved())).
 		Owns(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(nestedMoved())).
-		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.governed)).
+		Watches(&v1alpha1.AlignmentRuntime{}, r.whoNames(&v1alpha1.AlignmentRunList{})).
 		Watches(&v1alpha1.AlignmentApproval{}, handler.EnqueueRequestsFromMapFunc(approvedRun), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.PreferenceDataset{}, handler.EnqueueRequestsFromMapFunc(r.startingWith), builder.WithPredicates(nestedMoved())).
+		Watches(&v1alpha1.PreferenceDataset{}, r.whoNames(&v1alpha1.AlignmentRunList{}), builder.WithPredicates(nestedMoved())).
 		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.AlignmentRun{})).
 		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.AlignmentRun{})).
 		WatchesRawSource(r.Kueue.moves(r.jobOwner("AlignmentRun"))).

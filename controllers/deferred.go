@@ -2,24 +2,29 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// deferral is a status that was planned and that the cache does not show: it may wait to be written, its write came to nothing,
-// or the cache is behind. It must not be forgotten: otherwise a child that somebody deletes meanwhile would look as if it had
-// never been, and be made again under its name.
+// deferral is what is known of an object and the cache does not show: a status that was planned and waits to be written, or whose
+// write came to nothing, and the version that the last write made. It must not be forgotten: otherwise a child that somebody
+// deletes meanwhile would look as if it had never been, and be made again under its name.
 type deferral struct {
 	uid               types.UID
 	recorded, planned any
 	// urgent says that its write came to nothing, and must be tried again.
 	urgent bool
+	// version that our own last write made, and the older ones, that the cache may still show. What is planned from an older
+	// one goes by this one, so that nobody has to wait until the cache has caught up. Empty when nothing was written.
+	version string
+	older   []string
 }
 
-// recall puts the status that was planned last in the place of the recorded one, as long as that is still the same. It
-// returns the recorded one, and whether the planned one should have been written.
+// recall puts the status that was planned last in the place of the one that the cache shows, as long as nobody else has written
+// since. It returns the recorded one, and whether the planned one should have been written.
 func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *Status, urgent bool) {
 	was := *status
 	v, ok := e.deferred.Load(deferralKey(o))
@@ -27,21 +32,46 @@ func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *S
 		return &was, false
 	}
 	d := v.(deferral)
-	if d.uid != o.GetUID() || !equality.Semantic.DeepEqual(d.recorded, was) {
-		forget(e, o) // the cache shows it, or something newer
+	behind := slices.Contains(d.older, o.GetResourceVersion())
+	if d.uid != o.GetUID() || !behind && !equality.Semantic.DeepEqual(d.recorded, was) {
+		forget(e, o) // the cache shows something newer
 		return &was, false
+	}
+	if behind {
+		was = d.recorded.(Status)
+		o.SetResourceVersion(d.version)
+	} else if d.version != "" {
+		d.version, d.older = "", nil
+		if equality.Semantic.DeepEqual(d.recorded, d.planned) {
+			forget(e, o)
+		} else {
+			e.deferred.Store(deferralKey(o), d)
+		}
 	}
 	*status = d.planned.(Status)
 	return &was, d.urgent
 }
 
-// remember keeps a status that the cache does not show yet.
+// written keeps what was just written over a version, until the cache shows it.
+func written[Status any](e *Engine, o client.Object, over string, status *Status) {
+	older := []string{over}
+	if v, ok := e.deferred.Load(deferralKey(o)); ok && v.(deferral).version == over {
+		older = append(v.(deferral).older, over)
+	}
+	e.deferred.Store(deferralKey(o), deferral{uid: o.GetUID(), recorded: *status, planned: *status, version: o.GetResourceVersion(), older: older})
+}
+
+// remember keeps a status that was planned and not written.
 func remember[Status any](e *Engine, o client.Object, recorded, planned *Status, urgent bool) {
-	if equality.Semantic.DeepEqual(recorded, planned) {
+	d := deferral{uid: o.GetUID(), recorded: *recorded, planned: *planned, urgent: urgent}
+	if v, ok := e.deferred.Load(deferralKey(o)); ok && v.(deferral).version == o.GetResourceVersion() {
+		d.version, d.older = v.(deferral).version, v.(deferral).older
+	}
+	if d.version == "" && equality.Semantic.DeepEqual(recorded, planned) {
 		forget(e, o)
 		return
 	}
-	e.deferred.Store(deferralKey(o), deferral{o.GetUID(), *recorded, *planned, urgent})
+	e.deferred.Store(deferralKey(o), d)
 }
 
 // forget drops what is remembered of an object that the cache shows as it is.

@@ -150,6 +150,8 @@ func kindOf(o client.Object) string {
 		return "Workload"
 	case *corev1.Service:
 		return "Service"
+	case *v1alpha1.AlignmentRuntime:
+		return "AlignmentRuntime"
 	case *v1alpha1.AlignmentRun:
 		return "AlignmentRun"
 	case *v1alpha1.ScoringBatch:

@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -81,38 +80,10 @@ func (r *DatasetReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PreferenceDataset{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
-		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
-		Watches(&v1alpha1.ScoringBatch{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
+		Watches(&v1alpha1.AlignmentRuntime{}, r.whoNames(&v1alpha1.PreferenceDatasetList{})).
+		Watches(&v1alpha1.ScoringBatch{}, r.whoNames(&v1alpha1.PreferenceDatasetList{})).
 		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.PreferenceDataset{})).
 		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.PreferenceDataset{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
-}
-
-// waitingFor are the datasets that a runtime or a batch may set going.
-func (r *DatasetReconciler) waitingFor(ctx context.Context, o client.Object) []ctrl.Request {
-	var datasets v1alpha1.PreferenceDatasetList
-	if err := r.Client.List(ctx, &datasets, client.InNamespace(o.GetNamespace())); err != nil {
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range datasets.Items {
-		if d := &datasets.Items[i]; !plan.Ended(d.Status.Conditions) && names(d, o) {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(d)})
-		}
-	}
-	return requests
-}
-
-// names reports whether a dataset's spec names a runtime or a batch.
-func names(d *v1alpha1.PreferenceDataset, o client.Object) bool {
-	if _, ok := o.(*v1alpha1.AlignmentRuntime); ok {
-		return d.Spec.RuntimeRef.Name == o.GetName()
-	}
-	for _, s := range d.Spec.Sources {
-		if s.ScoringBatch == o.GetName() {
-			return true
-		}
-	}
-	return false
 }

@@ -43,6 +43,10 @@ type subject[Status any] struct {
 	announce func(before, after *Status)
 }
 
+// settle is how long after a write an object is looked at again that nothing else is awaited of: what is remembered until the
+// cache shows it is forgotten then.
+const settle = 5 * time.Second
+
 // catchUp is how soon a plan is made again that went by a cache that is behind.
 const catchUp = 50 * time.Millisecond
 
@@ -66,11 +70,15 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 	}
 	*s.status = next.Status
 	if s.write(next.Deferrable && !s.urgent && len(failed) == 0, e) {
+		over := s.object.GetResourceVersion()
 		updateErr := e.Client.Status().Update(ctx, s.object)
-		if apierrors.IsInvalid(updateErr) || apierrors.IsRequestEntityTooLargeError(updateErr) {
+		switch {
+		case updateErr == nil:
+			written(e, s.object, over, s.status)
+		case apierrors.IsInvalid(updateErr) || apierrors.IsRequestEntityTooLargeError(updateErr):
 			forget(e, s.object) // it will never be recorded
-		} else {
-			remember(e, s.object, s.recorded, &next.Status, updateErr != nil)
+		default:
+			remember(e, s.object, s.recorded, &next.Status, true)
 		}
 		if updateErr != nil {
 			if apierrors.IsConflict(updateErr) && err == nil {
@@ -81,6 +89,9 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		}
 		s.announce(s.recorded, s.status)
 		e.count(s.object, s.runtime, s.ledger(s.recorded), s.ledger(s.status))
+		if next.RequeueAfter == 0 {
+			next.RequeueAfter = settle
+		}
 	} else {
 		remember(e, s.object, s.recorded, s.status, false)
 	}

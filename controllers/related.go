@@ -91,33 +91,6 @@ func (r *RunReconciler) missing(ctx context.Context, run *v1alpha1.AlignmentRun)
 	return "", nil
 }
 
-// governed are the runs that a runtime may set going, or whose policy it may have changed.
-func (r *RunReconciler) governed(ctx context.Context, runtime client.Object) []ctrl.Request {
-	return r.those(ctx, "", func(run *v1alpha1.AlignmentRun) bool { return run.Spec.RuntimeRef.Name == runtime.GetName() })
-}
-
-// startingWith are the runs that a dataset may set going.
-func (r *RunReconciler) startingWith(ctx context.Context, dataset client.Object) []ctrl.Request {
-	return r.those(ctx, dataset.GetNamespace(), func(run *v1alpha1.AlignmentRun) bool {
-		return run.Status.Runtime == nil && run.Spec.InitialDataset != nil && run.Spec.InitialDataset.Name == dataset.GetName()
-	})
-}
-
-// those are the runs of a kind that have not ended.
-func (r *RunReconciler) those(ctx context.Context, namespace string, concerns func(*v1alpha1.AlignmentRun) bool) []ctrl.Request {
-	var runs v1alpha1.AlignmentRunList
-	if err := r.Client.List(ctx, &runs, client.InNamespace(namespace)); err != nil {
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range runs.Items {
-		if run := &runs.Items[i]; !plan.Ended(run.Status.Conditions) && concerns(run) {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
-		}
-	}
-	return requests
-}
-
 // approvedRun is the run that an approval answers.
 func approvedRun(_ context.Context, o client.Object) []ctrl.Request {
 	approval, ok := o.(*v1alpha1.AlignmentApproval)

@@ -119,10 +119,13 @@ func (r *rooms) turn(namespace string) *sync.Mutex {
 	return r.turns[namespace]
 }
 
-// made remembers a Job that was created or resized just now.
+// made remembers a Job that was created or resized just now, in a namespace that has quotas.
 func (r *rooms) made(job *batchv1.Job, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.turns[job.Namespace] == nil {
+		return // nobody has ever looked for room there
+	}
 	if r.promises == nil {
 		r.promises = map[types.UID]promise{}
 	}

@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -67,25 +66,10 @@ func (r *BatchReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ScoringBatch{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobMoved())).
-		Watches(&v1alpha1.AlignmentRuntime{}, handler.EnqueueRequestsFromMapFunc(r.governed)).
+		Watches(&v1alpha1.AlignmentRuntime{}, r.whoNames(&v1alpha1.ScoringBatchList{})).
 		Watches(&corev1.ResourceQuota{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
 		Watches(&corev1.LimitRange{}, r.wantingRoom(&v1alpha1.ScoringBatch{})).
 		WatchesRawSource(r.Kueue.moves(r.jobOwner("ScoringBatch"))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
 		Complete(r)
-}
-
-// governed are the batches that a runtime may set going, or whose policy it may have changed.
-func (r *BatchReconciler) governed(ctx context.Context, runtime client.Object) []ctrl.Request {
-	var batches v1alpha1.ScoringBatchList
-	if err := r.Client.List(ctx, &batches); err != nil {
-		return nil
-	}
-	var requests []ctrl.Request
-	for i := range batches.Items {
-		if b := &batches.Items[i]; b.Spec.RuntimeRef.Name == runtime.GetName() && !plan.Ended(b.Status.Conditions) {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b)})
-		}
-	}
-	return requests
 }

@@ -75,6 +75,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, namespaces
 	if err != nil {
 		return fmt.Errorf("index approvals: %w", err)
 	}
+	if err := indexNames(ctx, mgr); err != nil {
+		return err
+	}
 	e := &Engine{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("spatialalign-operator"),
 		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers, Counters: metrics.NewCounters(registry),

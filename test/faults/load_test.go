@@ -65,7 +65,7 @@ func runLoop(b *testing.B, namespace string, n int) (m measured, pattern map[ste
 	if err != nil {
 		b.Fatal(err)
 	}
-	o, err := shared.start(namespace, []string{namespace})
+	o, err := shared.startAlone(ctx, namespace)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,8 +78,11 @@ func runLoop(b *testing.B, namespace string, n int) (m measured, pattern map[ste
 		b.Fatal(err)
 	}
 	warmed := len(watch.jobs)
-	requests, _ := o.proxy.requests()
-	processor, wal := processorSeconds(b, o.life.Process.Pid), walBytes(b)
+	requests, err := o.requests(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	processor, wal := processorSeconds(b, o.Process.Pid), walBytes(b)
 
 	runs := make([]*v1alpha1.AlignmentRun, n)
 	start := time.Now()
@@ -98,7 +101,10 @@ func runLoop(b *testing.B, namespace string, n int) (m measured, pattern map[ste
 		b.Fatal(err)
 	}
 	m.wall = time.Since(start)
-	asked, _ := o.proxy.requests()
+	asked, err := o.requests(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
 	gaps, err := watch.gaps()
 	if err != nil {
 		b.Fatal(err)
@@ -106,10 +112,10 @@ func runLoop(b *testing.B, namespace string, n int) (m measured, pattern map[ste
 	created := float64(len(watch.jobs)-warmed) / 5
 	m.figures = map[string]float64{
 		"gap-p50-ms": quantile(gaps, 0.5), "gap-p99-ms": quantile(gaps, 0.99),
-		"CPU-ms/5jobs":   1000 * (processorSeconds(b, o.life.Process.Pid) - processor) / created,
-		"requests/5jobs": float64(asked-requests) / created,
+		"CPU-ms/5jobs":   1000 * (processorSeconds(b, o.Process.Pid) - processor) / created,
+		"requests/5jobs": (asked - requests) / created,
 		"WAL-kB/5jobs":   (walBytes(b) - wal) / 1000 / created,
-		"RSS-MiB":        residentMiB(b, o.life.Process.Pid),
+		"RSS-MiB":        residentMiB(b, o.Process.Pid),
 		"jobs/run":       created * 5 / float64(n),
 	}
 	pattern = map[step]*batchv1.Job{}
@@ -274,22 +280,14 @@ func residentMiB(b *testing.B, pid int) float64 {
 // walBytes is what etcd has written to its log.
 func walBytes(b *testing.B) float64 {
 	b.Helper()
-	const metric = "etcd_disk_wal_write_bytes_total "
 	res, err := http.Get(shared.etcd + "/metrics")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
-	for lines.Scan() {
-		if text, found := strings.CutPrefix(lines.Text(), metric); found {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return n
-		}
+	n, err := sumOf(bufio.NewScanner(res.Body), "etcd_disk_wal_write_bytes_total ")
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.Fatalf("etcd tells no %s", metric)
-	return 0
+	return n
 }
