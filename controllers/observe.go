@@ -147,6 +147,7 @@ func (e *Engine) job(ctx context.Context, f family, job *batchv1.Job, c *plan.Ch
 		c.Outcome.State = jobs.Succeeded
 		if !jobs.Finished(job) {
 			c.Outcome.State = jobs.Active
+			c.Outcome.Endless = ptr.Deref(job.Spec.Suspend, false) // it had succeeded when a queue took its quota back
 		}
 		return nil
 	}

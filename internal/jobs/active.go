@@ -50,6 +50,9 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 	case ptr.Deref(job.Spec.Parallelism, 1) == 0:
 		return Outcome{State: Active, Stranded: stranded(pods), Message: fmt.Sprintf("parallelism of Job %s is 0: somebody has to raise it", job.Name)}
 	case ptr.Deref(job.Spec.Suspend, false):
+		if o := overtaken(job, pods); o != nil {
+			return *o
+		}
 		return Outcome{State: Active, Queued: true, Message: suspended(job)}
 	}
 	if o := broken(job, pods); o != nil {
@@ -68,6 +71,24 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		o.Message = fmt.Sprintf("no pod of Job %s exists yet: quota or admission may refuse it, see kubectl describe job %s", job.Name, job.Name)
 	}
 	return o
+}
+
+// overtaken is the outcome of a Job that had come to its end when it was suspended, and of a gang whose pods were stopped by that; nil
+// where there is none. Kueue takes the start time of a Job that it evicts, and without one the API server lets no Job end: the Job
+// controller tries for ever, Kueue waits for the Job controller, and whoever was to have the GPUs waits for Kueue.
+func overtaken(job *batchv1.Job, pods []corev1.Pod) *Outcome {
+	if c := jobCondition(job, batchv1.JobFailureTarget); c != nil {
+		o, told := failure(job, c, pods)
+		if !told && !o.Final { // its pods are gone: they were deleted
+			o.Class, o.Disrupted = ClassDisrupted, true
+		}
+		o.Endless = true
+		return &o
+	}
+	if o, _ := success(job, pods); o.State == Succeeded {
+		return &o
+	}
+	return nil
 }
 
 // begun is since when the Job may have pods: a queue may have held it for long.

@@ -176,6 +176,44 @@ func TestEviction(t *testing.T) {
 			}
 		})
 	}
+	// A Job that had come to its end when Kueue suspended it, which takes its start time, never comes to be called so.
+	for name, tt := range map[string]struct {
+		nodes int32
+		pods  []corev1.Pod
+		says  string
+		want  jobs.Outcome
+	}{
+		"a gang that was told to stop": {2, []corev1.Pod{pod("a", 75, deleted), pod("b", 75, deleted)},
+			"Container stage for pod team-a/b failed with exit code 75 matching FailJob rule at index 1",
+			jobs.Outcome{State: jobs.Failed, Class: "Disrupted", Disrupted: true, Endless: true}},
+		"a gang whose pods are gone": {2, nil, "Container stage for pod team-a/b failed with exit code 75 matching FailJob rule at index 1",
+			jobs.Outcome{State: jobs.Failed, Class: "Disrupted", Disrupted: true, Endless: true}},
+		"a gang that ran out of memory before": {2, []corev1.Pod{pod("a", 75, deleted), pod("b", 77, func(*corev1.Pod) {})},
+			"Container stage for pod team-a/b failed with exit code 77 matching FailJob rule at index 1",
+			jobs.Outcome{State: jobs.Failed, Class: "OutOfMemory", Final: true, Endless: true}},
+		"a pod that did not stop in time": {1, []corev1.Pod{pod("a", 137, deleted)}, "Job has reached the specified backoff limit",
+			jobs.Outcome{State: jobs.Failed, Class: "Disrupted", Disrupted: true, Endless: true}},
+		"a pod that did not stop in time, and is gone": {1, nil, "Job has reached the specified backoff limit",
+			jobs.Outcome{State: jobs.Failed, Class: "Disrupted", Disrupted: true, Endless: true}},
+		"a pod that failed before": {1, []corev1.Pod{pod("a", 70, func(*corev1.Pod) {})}, "Job has reached the specified backoff limit",
+			jobs.Outcome{State: jobs.Failed, Class: "Bug", Endless: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := everyStage()["train"]
+			w.Scheduling, w.Nodes = &v1alpha1.SchedulingSpec{QueueName: "team-a"}, tt.nodes
+			job := jobs.Build(w)
+			reason := batchv1.JobReasonBackoffLimitExceeded
+			if tt.nodes > 1 {
+				reason = batchv1.JobReasonPodFailurePolicy
+			}
+			job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailureTarget, Status: corev1.ConditionTrue, Reason: reason, Message: tt.says}}
+			o, _ := jobs.Read(job, tt.pods, now, counted)
+			o = jobs.Enqueued(o, job, jobs.Queue{}, now)
+			if o.State != tt.want.State || o.Class != tt.want.Class || o.Disrupted != tt.want.Disrupted || o.Final != tt.want.Final || o.Endless != tt.want.Endless {
+				t.Errorf("%+v, want %+v", o, tt.want)
+			}
+		})
+	}
 	// A pod that did not stop in its grace period fails a Job of one pod, which the Job controller may notice although the Job is suspended.
 	job := queuedJob(time.Hour)
 	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: "BackoffLimitExceeded"}}
@@ -199,5 +237,14 @@ func TestAdmittedLate(t *testing.T) {
 	job.Status.StartTime = ptr.To(metav1.NewTime(now.Add(-time.Minute)))
 	if o, _ := jobs.Read(job, nil, now, counted); !strings.Contains(o.Message, "no pod of Job") {
 		t.Errorf("begun a minute ago, without a pod: %q", o.Message)
+	}
+}
+
+// What a Job made that had succeeded when Kueue suspended it counts, though the Job never comes to be called complete.
+func TestSucceededWhileEvicted(t *testing.T) {
+	adapter := word("m0", `,"outputs":{"adapter":`+quoted("adapter")+`},"metrics":{"loss":"0.61"}`)
+	o, _ := jobs.Read(queuedJob(time.Hour), []corev1.Pod{pod(0, 0, 0, adapter)}, now, counted)
+	if o.State != jobs.Succeeded || o.Outputs["adapter"].Key != "adapter" {
+		t.Errorf("%+v", o)
 	}
 }

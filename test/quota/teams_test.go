@@ -8,6 +8,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,11 +38,7 @@ func TestTwoTeams(t *testing.T) {
 	// The same again. What is in the store is not sampled anew.
 	run := c.borrowing("borrowing-run")
 	c.start(run)
-	c.within(4*time.Minute, "team A trains on 8 GPUs, and has a checkpoint", func() bool {
-		c.refresh(run)
-		p := run.Status.Progress
-		return p != nil && p.Stage == v1alpha1.StageTrain && p.LastCheckpointTime != nil
-	})
+	c.trains(run)
 	if got := c.borrowed("team-a"); got != "4" {
 		t.Errorf("ClusterQueue team-a has borrowed %s GPUs, want 4", got)
 	}
@@ -53,10 +50,7 @@ func TestTwoTeams(t *testing.T) {
 		QueueName: "gpus", Sample: &v1alpha1.StageScheduling{Shards: 4}, Track: &v1alpha1.StageScheduling{Shards: 4},
 	}
 	c.start(other)
-	c.within(time.Minute, "Kueue suspends the training", func() bool {
-		c.refresh(&training)
-		return ptr.Deref(training.Spec.Suspend, false)
-	})
+	c.suspended(&training)
 	told := c.says(10*time.Second, run, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, "Preempted")
 	said := condition(run, v1alpha1.ConditionQuotaReserved).Message
 	got := c.within(time.Minute, "a pod of team B runs", func() bool { return c.ran(other) })
@@ -72,7 +66,7 @@ func TestTwoTeams(t *testing.T) {
 	if jobs := c.jobs(run, v1alpha1.StageTrain); len(jobs) != 1 || jobs[0].UID != training.UID {
 		t.Errorf("the training has %d Jobs, want the one that was preempted", len(jobs))
 	}
-	log := c.kubectl("logs -n team-a job/%s", training.Name)
+	log := c.kubectl("logs -n team-a -l batch.kubernetes.io/job-name=%s --tail=-1", training.Name)
 	from := line(log, "training goes on")
 	if from == "" {
 		t.Errorf("the training began anew:\n%s", log)
@@ -82,6 +76,51 @@ func TestTwoTeams(t *testing.T) {
 	}
 	c.tell("training admitted: the run says so %.1f s after Kueue; preempted: %.1f s after Kueue (%q); a pod of team B runs %.1f s later; GPU-seconds %d (undisturbed %d), of them interrupted %d; it went on: %s; best adapter %s as undisturbed",
 		admitted.Seconds(), told.Seconds(), said, got.Seconds(), run.Status.GPUSeconds, calm.Status.GPUSeconds, interrupted(run), from, best(t, run))
+
+	// So it is with a training in two pods, but that the Job may end of its pods' end: then another one waits in the queue.
+	gang := c.borrowing("two-nodes")
+	gang.Spec.Training = &v1alpha1.TrainingSpec{Nodes: 2, GPUsPerNode: 4}
+	c.start(gang)
+	c.trains(gang)
+	training = c.jobs(gang, v1alpha1.StageTrain)[0]
+	again := c.small("team-b", "wants-one-again", "swift")
+	again.Spec.Scheduling = &v1alpha1.SchedulingSpec{QueueName: "gpus"}
+	c.start(again)
+	c.suspended(&training)
+	c.succeeded(again, 6*time.Minute)
+	c.succeeded(gang, 6*time.Minute)
+	rec = stage(t, gang, 1, v1alpha1.StageTrain)
+	if rec.Failures != 0 {
+		t.Errorf("%d failures are charged to the training in two pods: %s", rec.Failures, rec.Message)
+	}
+	if line(c.kubectl("logs -n team-a -l batch.kubernetes.io/job-name=%s --tail=-1", rec.Child), "training goes on") == "" {
+		t.Error("the training in two pods began anew")
+	}
+	if is, was := best(t, gang), best(t, calm); is != was {
+		t.Errorf("the best adapter of two pods is %s, and undisturbed of one %s", is, was)
+	}
+	c.tell("training in two pods preempted: attempt %d, none charged; best adapter as undisturbed on one node", *rec.Attempt)
+}
+
+// trains waits until team A's training runs, on 8 GPUs, and has a checkpoint.
+func (c cluster) trains(run *v1alpha1.AlignmentRun) {
+	c.Helper()
+	c.within(4*time.Minute, "run "+run.Name+" trains, and has a checkpoint", func() bool {
+		c.refresh(run)
+		p := run.Status.Progress
+		return p != nil && p.Stage == v1alpha1.StageTrain && p.LastCheckpointTime != nil
+	})
+}
+
+// suspended waits until Kueue has suspended a training, or its Job has ended of that.
+func (c cluster) suspended(training *batchv1.Job) {
+	c.Helper()
+	c.within(time.Minute, "Kueue suspends the training", func() bool {
+		if err := c.Get(c.Context(), client.ObjectKeyFromObject(training), training); err != nil {
+			return apierrors.IsNotFound(err)
+		}
+		return ptr.Deref(training.Spec.Suspend, false)
+	})
 }
 
 // queues follows "Flavours and quotas" of the guide, on this cluster's one node of 8 GPUs.
