@@ -70,7 +70,7 @@ fmt: $(GOLANGCI_LINT) ## Format the Go files and group their imports
 ##@ Tests
 
 .PHONY: test
-test: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM) bin/localcluster ## Run every test but test-faults, test-monitoring and test-quota, and end with a table of them
+test: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOTESTSUM) bin/localcluster ## Run every test but test-monitoring and test-quota, and end with a table of them
 	@hack/test.sh
 
 .PHONY: verify

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Runs every test but `make test-faults` (10 minutes), `make test-monitoring` (it builds Prometheus) and `make test-quota` (Kueue),
-# part by part, and ends with a table of the parts and a line `N passed, N failed` that counts the tests. A failed part does not keep
-# the others from running. Nothing is left running, also after a failure or ^C.
+# Runs every test but `make test-monitoring` (it builds Prometheus) and `make test-quota` (Kueue), part by part, and ends with a
+# table of the parts and a line `N passed, N failed` that counts the tests. A failed part does not keep the others from running.
+# Nothing is left running, also after a failure or ^C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Two lanes run side by side: what wants the whole machine's cores, and what mostly waits for a cluster. The second goes
-# first where both want a core: its tests have deadlines.
+# first where both want a core: its tests have deadlines. The faults come after both: they keep all cores busy by themselves.
 code=(verify lint unit controls modules envtest worker)
 cluster=(e2e)
-parts=("${code[@]}" "${cluster[@]}")
+last=(faults)
+parts=("${code[@]}" "${cluster[@]}" "${last[@]}")
 logs=.local/test
 lanes=() session=
 
@@ -125,6 +126,9 @@ mkdir -p "$logs"
 lanes+=($!)
 lane "${cluster[@]}" &
 lanes+=($!)
+wait "${lanes[@]}" || true
+lane "${last[@]}" &
+lanes=($!)
 wait "${lanes[@]}" || true
 declare -A result seconds
 for part in "${parts[@]}"; do
