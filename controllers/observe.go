@@ -107,14 +107,17 @@ func (e *Engine) unseen(ctx context.Context, f family, seen []client.Object) ([]
 
 // empty is an empty object of the kind that a stage's child is of.
 func (f family) empty(stage v1alpha1.StageName) client.Object {
-	switch {
-	case f.nested && (stage == v1alpha1.StageScore || stage == v1alpha1.StageEvaluationScore || stage == v1alpha1.StageTestScore):
-		return &v1alpha1.ScoringBatch{}
-	case f.nested && stage == v1alpha1.StagePair:
-		return &v1alpha1.PreferenceDataset{}
-	default:
-		return &batchv1.Job{}
+	switch stage {
+	case v1alpha1.StageScore, v1alpha1.StageEvaluationScore, v1alpha1.StageReevaluationScore, v1alpha1.StageTestScore:
+		if f.nested {
+			return &v1alpha1.ScoringBatch{}
+		}
+	case v1alpha1.StagePair:
+		if f.nested {
+			return &v1alpha1.PreferenceDataset{}
+		}
 	}
+	return &batchv1.Job{}
 }
 
 func (f family) recorded(p jobs.Place) bool {

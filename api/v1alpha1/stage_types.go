@@ -22,25 +22,29 @@ const (
 
 // StageName names a stage within the plan of its owner.
 //
-// +kubebuilder:validation:Enum=Prepare;Sample;Score;Pair;Train;EvaluationPrepare;EvaluationSample;EvaluationScore;Compare;Lineage;TestPrepare;TestSample;TestScore;Track
+// +kubebuilder:validation:Enum=Prepare;Sample;Score;Pair;Train;EvaluationPrepare;EvaluationSample;EvaluationScore;Compare;ReevaluationPrepare;ReevaluationSample;ReevaluationScore;ReevaluationCompare;Lineage;TestPrepare;TestSample;TestScore;Track
 type StageName string
 
 // The stages of an AlignmentRun's iteration, in order, and those of the other kinds.
 const (
-	StagePrepare           StageName = "Prepare"
-	StageSample            StageName = "Sample"
-	StageScore             StageName = "Score"
-	StagePair              StageName = "Pair"
-	StageTrain             StageName = "Train"
-	StageEvaluationPrepare StageName = "EvaluationPrepare"
-	StageEvaluationSample  StageName = "EvaluationSample"
-	StageEvaluationScore   StageName = "EvaluationScore"
-	StageCompare           StageName = "Compare"
-	StageLineage           StageName = "Lineage"
-	StageTestPrepare       StageName = "TestPrepare"
-	StageTestSample        StageName = "TestSample"
-	StageTestScore         StageName = "TestScore"
-	StageTrack             StageName = "Track"
+	StagePrepare             StageName = "Prepare"
+	StageSample              StageName = "Sample"
+	StageScore               StageName = "Score"
+	StagePair                StageName = "Pair"
+	StageTrain               StageName = "Train"
+	StageEvaluationPrepare   StageName = "EvaluationPrepare"
+	StageEvaluationSample    StageName = "EvaluationSample"
+	StageEvaluationScore     StageName = "EvaluationScore"
+	StageCompare             StageName = "Compare"
+	StageReevaluationPrepare StageName = "ReevaluationPrepare"
+	StageReevaluationSample  StageName = "ReevaluationSample"
+	StageReevaluationScore   StageName = "ReevaluationScore"
+	StageReevaluationCompare StageName = "ReevaluationCompare"
+	StageLineage             StageName = "Lineage"
+	StageTestPrepare         StageName = "TestPrepare"
+	StageTestSample          StageName = "TestSample"
+	StageTestScore           StageName = "TestScore"
+	StageTrack               StageName = "Track"
 )
 
 // StoredWork is what was found in the store in place of making it.

@@ -36,6 +36,9 @@ func SampleKey(s Sampling, prompt string, seed uint64) string {
 		// Only where one is set, so that no sample stored before they existed is made again.
 		parts = append(parts, s.GuidanceScale, s.NegativePrompt, fmt.Sprint(s.Frames), fmt.Sprint(s.Width), fmt.Sprint(s.Height))
 	}
+	if s.Device != "" {
+		parts = append(parts, "device", s.Device)
+	}
 	return hash(append(parts, prompt, fmt.Sprint(seed))...)
 }
 

@@ -79,12 +79,15 @@ func TestKeysNeverChange(t *testing.T) {
 	base := contract.Sampling{Model: contract.Model{Name: "m", Digest: "sha256:aa"}, NumericsRevision: "1", Steps: 12}
 	adapted := base
 	adapted.Adapter = &contract.Artifact{Key: "runs/x/adapter", Digest: "sha256:bb"}
+	onDevice := base
+	onDevice.Device = "NVIDIA H100 80GB HBM3"
 	detector := contract.Detector{Name: "d", Digest: "sha256:cc", Revision: "2"}
 	tests := []struct {
 		name, got, want string
 	}{
 		{"sample of the base model", contract.SampleKey(base, "a cat left of a box", 7), "92ca7d934a4c0496fc2e27534311ea3c27b53e6c06ca39cb055e3dcad3da0dd3"},
 		{"sample of an adapter", contract.SampleKey(adapted, "a cat left of a box", 7), "809d90104c891d89fea91223a0b020ec6fd594ba83baa932af42e0be371c04dd"},
+		{"sample of a GPU model", contract.SampleKey(onDevice, "a cat left of a box", 7), "00fa47e4035e79c16a6eec9d63a1e288ab173bdb48b9872197de1384c2f387ed"},
 		{"tracks", contract.TrackKey("sha256:dd", detector, "cat", "box"), "13d918fe559eb8a85d6b3fb623e570b151958650713f0e07bc986b7f4447de14"},
 		{"training seed", fmt.Sprint(contract.Seed(contract.SeedRule{Seed: 1, Iteration: 2, Round: 0}, "p-1", 3)), "4786754682627392752"},
 		{"evaluation seed", fmt.Sprint(contract.Seed(contract.SeedRule{}, "p-1", 0)), "7617673770402349389"},
@@ -121,6 +124,7 @@ func TestSampleKeySeparates(t *testing.T) {
 		"steps":             {func(s *contract.Sampling) { s.Steps = 13 }, false},
 		"adapter digest":    {func(s *contract.Sampling) { s.Adapter = &contract.Artifact{Key: "a", Digest: "sha256:bc"} }, false},
 		"no adapter":        {func(s *contract.Sampling) { s.Adapter = nil }, false},
+		"GPU model":         {func(s *contract.Sampling) { s.Device = "A100" }, false},
 		"adapter key":       {func(s *contract.Sampling) { s.Adapter = &contract.Artifact{Key: "b", Digest: "sha256:bb"} }, true},
 		"model name":        {func(s *contract.Sampling) { s.Model.Name = "n" }, true},
 	}

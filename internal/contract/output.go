@@ -15,6 +15,8 @@ type Manifest struct {
 	Outputs map[string]Artifact `json:"outputs"`
 	Counts  map[string]int64    `json:"counts,omitempty"`
 	Metrics map[string]string   `json:"metrics,omitempty"`
+	// Devices are GPU models by what they made: see Termination.
+	Devices map[string][]string `json:"devices,omitempty"`
 	// Files are all files written, at most 1,000.
 	Files []File `json:"files"`
 }
@@ -46,6 +48,8 @@ type Termination struct {
 	// Metrics are decimals. score: meanScore, accuracy/0.0 ... accuracy/0.9, guard/<name>; train: loss, margin, regularizer;
 	// compare: delta, lowerBound, upperBound.
 	Metrics map[string]string `json:"metrics,omitempty"`
+	// Devices are GPU models by what they made, at most MaxDevices each. compare: best and candidate, where the sidecars tell.
+	Devices map[string][]string `json:"devices,omitempty"`
 }
 
 // Progress is what GET :9400/progress answers. Readers trust none of it.

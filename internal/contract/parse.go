@@ -7,16 +7,21 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 )
 
 var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	namePattern   = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,64}$`)
+	devicePattern = regexp.MustCompile(`^[!-~]([ -~]{0,62}[!-~])?$`)
 	metricPattern = regexp.MustCompile(`^-?[0-9]{1,12}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?$`)
 )
 
 // maxEntries bounds each map of a Termination and a Progress's metrics.
 const maxEntries = 32
+
+// MaxDevices is how many GPU models are told of one evaluation. More of them say no more than that they are several.
+const MaxDevices = 4
 
 // ParseTermination reads a container's last word. Its writer is not trusted: keys, digests and names
 // must have their forms, unknown fields are refused.
@@ -40,8 +45,8 @@ func ParseTermination(data []byte) (*Termination, error) {
 }
 
 func (t *Termination) validate() error {
-	if len(t.Outputs) > maxEntries || len(t.Counts) > maxEntries || len(t.Metrics) > maxEntries {
-		return fmt.Errorf("termination message has more than %d outputs, counts or metrics", maxEntries)
+	if len(t.Outputs) > maxEntries || len(t.Counts) > maxEntries || len(t.Metrics) > maxEntries || len(t.Devices) > maxEntries {
+		return fmt.Errorf("termination message has more than %d outputs, counts, metrics or devices", maxEntries)
 	}
 	if t.Manifest != nil {
 		if err := t.Manifest.Valid(); err != nil {
@@ -61,8 +66,16 @@ func (t *Termination) validate() error {
 			return fmt.Errorf("count %q is not a name with a number >= 0", name)
 		}
 	}
+	for name, devices := range t.Devices {
+		if !namePattern.MatchString(name) || len(devices) > MaxDevices || slices.ContainsFunc(devices, func(d string) bool { return !ValidDevice(d) }) {
+			return fmt.Errorf("devices %q = %q are not a name with at most %d GPU models", name, devices, MaxDevices)
+		}
+	}
 	return validMetrics(t.Metrics)
 }
+
+// ValidDevice says that a GPU model has the form that is told of one: 1 to 64 characters of ASCII, no blank around them.
+func ValidDevice(device string) bool { return devicePattern.MatchString(device) }
 
 func validMetrics(metrics map[string]string) error {
 	for name, value := range metrics {

@@ -26,6 +26,7 @@ func TestParseTermination(t *testing.T) {
 		complaint string
 	}{
 		{"success", `{"class":"Succeeded","manifest":` + manifest + `,"outputs":{"index/train":` + manifest + `},"counts":{"train/missing":0},"metrics":{"loss":"0.61","tiny":"-1.5e-12"}}`, ""},
+		{"a comparison", `{"class":"Succeeded","devices":{"best":["NVIDIA A100-SXM4-40GB","cpu"],"candidate":[]}}`, ""},
 		{"failure", `{"class":"BadSpec","message":"prompts.csv:3: no column type"}`, ""},
 		{"spaces around", " {\"class\":\"Bug\"}\n", ""},
 
@@ -44,6 +45,13 @@ func TestParseTermination(t *testing.T) {
 		{"negative count", `{"class":"Succeeded","counts":{"pairs":-1}}`, "pairs"},
 		{"fractional count", `{"class":"Succeeded","counts":{"pairs":1.5}}`, "not the contract's JSON"},
 		{"too many counts", `{"class":"Succeeded","counts":{` + strings.Join(many, ",") + `}}`, "more than 32"},
+		{"too many devices", `{"class":"Succeeded","devices":{"best":["a","b","c","d","e"]}}`, "at most 4 GPU models"},
+		{"too many lists of devices", `{"class":"Succeeded","devices":{` + strings.ReplaceAll(strings.Join(many, ","), ":1", ":[]") + `}}`, "more than 32"},
+		{"device of nothing", `{"class":"Succeeded","devices":{"best":[""]}}`, "devices"},
+		{"device too long", `{"class":"Succeeded","devices":{"best":["` + strings.Repeat("x", 65) + `"]}}`, "devices"},
+		{"device with a line break", `{"class":"Succeeded","devices":{"best":["a\nb"]}}`, "devices"},
+		{"device behind a blank", `{"class":"Succeeded","devices":{"best":[" a"]}}`, "devices"},
+		{"device of no name", `{"class":"Succeeded","devices":{"a b":["x"]}}`, "devices"},
 		{"metric that is no number", `{"class":"Succeeded","metrics":{"loss":"NaN"}}`, "loss"},
 		{"metric beyond bounds", `{"class":"Succeeded","metrics":{"loss":"` + strings.Repeat("9", 40) + `"}}`, "loss"},
 	}

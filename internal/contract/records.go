@@ -27,9 +27,12 @@ type Sidecar struct {
 	Width      int `json:"width"`
 	Height     int `json:"height"`
 	FrameCount int `json:"frameCount"`
-	// Provenance that does not enter the key: image, device, backend.
+	// Provenance that does not enter the key: image, device, backend. ProvenanceDevice names the GPU model.
 	Provenance map[string]string `json:"provenance,omitempty"`
 }
+
+// ProvenanceDevice is where a sidecar's provenance names the GPU model that made the sample; see ValidDevice.
+const ProvenanceDevice = "device"
 
 // Statuses of a track line and of a score line.
 const (
@@ -165,4 +168,6 @@ type VerdictSide struct {
 	Scores    Artifact `json:"scores"`
 	Successes int      `json:"successes"`
 	Accuracy  string   `json:"accuracy"`
+	// Devices are the GPU models that made the samples, sorted: the first MaxDevices. Samples that tell none do not count.
+	Devices []string `json:"devices,omitempty"`
 }

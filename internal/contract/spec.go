@@ -140,6 +140,10 @@ type Sampling struct {
 	Frames int `json:"frames,omitempty"`
 	Width  int `json:"width,omitempty"`
 	Height int `json:"height,omitempty"`
+	// Device is the GPU model that the sample is wanted from, where that matters: an adapter is evaluated again on the model that
+	// another was evaluated on. Empty, as of all other samples, is whatever the stage finds. What a sample was made on stands in
+	// its Sidecar.
+	Device string `json:"device,omitempty"`
 }
 
 // SampleSpec generates the samples of an index that the store lacks.

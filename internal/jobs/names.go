@@ -18,20 +18,24 @@ import (
 const maxName = 58
 
 var slugs = map[v1alpha1.StageName]string{
-	v1alpha1.StagePrepare:           "prepare",
-	v1alpha1.StageSample:            "sample",
-	v1alpha1.StageScore:             "score",
-	v1alpha1.StagePair:              "pair",
-	v1alpha1.StageTrain:             "train",
-	v1alpha1.StageEvaluationPrepare: "eval-prepare",
-	v1alpha1.StageEvaluationSample:  "eval-sample",
-	v1alpha1.StageEvaluationScore:   "eval-score",
-	v1alpha1.StageCompare:           "compare",
-	v1alpha1.StageLineage:           "lineage",
-	v1alpha1.StageTestPrepare:       "test-prepare",
-	v1alpha1.StageTestSample:        "test-sample",
-	v1alpha1.StageTestScore:         "test-score",
-	v1alpha1.StageTrack:             "track",
+	v1alpha1.StagePrepare:             "prepare",
+	v1alpha1.StageSample:              "sample",
+	v1alpha1.StageScore:               "score",
+	v1alpha1.StagePair:                "pair",
+	v1alpha1.StageTrain:               "train",
+	v1alpha1.StageEvaluationPrepare:   "eval-prepare",
+	v1alpha1.StageEvaluationSample:    "eval-sample",
+	v1alpha1.StageEvaluationScore:     "eval-score",
+	v1alpha1.StageCompare:             "compare",
+	v1alpha1.StageReevaluationPrepare: "reeval-prepare",
+	v1alpha1.StageReevaluationSample:  "reeval-sample",
+	v1alpha1.StageReevaluationScore:   "reeval-score",
+	v1alpha1.StageReevaluationCompare: "reeval-compare",
+	v1alpha1.StageLineage:             "lineage",
+	v1alpha1.StageTestPrepare:         "test-prepare",
+	v1alpha1.StageTestSample:          "test-sample",
+	v1alpha1.StageTestScore:           "test-score",
+	v1alpha1.StageTrack:               "track",
 }
 
 // Slug is the stage's part of names and artifact keys.

@@ -16,6 +16,7 @@ import (
 var stages = []v1alpha1.StageName{
 	v1alpha1.StagePrepare, v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StagePair, v1alpha1.StageTrain,
 	v1alpha1.StageEvaluationPrepare, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore, v1alpha1.StageTrack,
+	v1alpha1.StageReevaluationPrepare, v1alpha1.StageReevaluationSample, v1alpha1.StageReevaluationScore, v1alpha1.StageReevaluationCompare,
 	v1alpha1.StageCompare, v1alpha1.StageLineage, v1alpha1.StageTestPrepare, v1alpha1.StageTestSample, v1alpha1.StageTestScore,
 }
 

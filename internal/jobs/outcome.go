@@ -65,6 +65,8 @@ type Outcome struct {
 	Outputs map[string]contract.Artifact
 	Counts  map[string]int64
 	Metrics map[string]string
+	// Devices are GPU models by what they made, as a comparison tells.
+	Devices map[string][]string
 }
 
 // ClassNoManifest is the class of a Job that Kubernetes calls complete although a shard named no valid manifest, or
@@ -161,6 +163,7 @@ func add(o *Outcome, t *contract.Termination, shard, shards int) {
 	for k, v := range t.Metrics {
 		o.Metrics[k] = v
 	}
+	o.Devices = t.Devices
 }
 
 // lastWord is what a succeeded pod's container said at its end; nil for any other pod.

@@ -82,7 +82,8 @@ func (c *Counters) beginStage(namespace, runtime string, stage v1alpha1.StageNam
 		c.attempts.WithLabelValues(namespace, runtime, string(stage), outcome)
 	}
 	switch stage {
-	case v1alpha1.StageSample, v1alpha1.StageTrack, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageTestSample:
+	case v1alpha1.StageSample, v1alpha1.StageTrack, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageReevaluationSample,
+		v1alpha1.StageTestSample:
 		c.gpuSeconds.WithLabelValues(namespace, runtime, string(stage))
 		c.interruptions.WithLabelValues(namespace, runtime, string(stage))
 		for _, outcome := range []string{OutcomeFailed, OutcomeInterrupted} {

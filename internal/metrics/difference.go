@@ -103,7 +103,7 @@ func (d *difference) ending(before, after []metav1.Condition) {
 // nested says that a stage of a run is an object of its own.
 func nested(stage v1alpha1.StageName) bool {
 	switch stage {
-	case v1alpha1.StageScore, v1alpha1.StageEvaluationScore, v1alpha1.StageTestScore, v1alpha1.StagePair:
+	case v1alpha1.StageScore, v1alpha1.StageEvaluationScore, v1alpha1.StageReevaluationScore, v1alpha1.StageTestScore, v1alpha1.StagePair:
 		return true
 	}
 	return false

@@ -34,20 +34,32 @@ func (r *runPlan) evaluated(k int32, summary *v1alpha1.ScoreSummary) {
 	}
 }
 
-// compare bootstraps the difference between iteration k's evaluation and the best one's.
+// compare bootstraps the difference between iteration k's evaluation and the best one's. Where that tells nothing, as they ran
+// on different GPU models, the best is evaluated again and compared once more.
 func (r *runPlan) compare(k int32) bool {
-	if r.record(k).Comparison != nil {
-		return true
+	if it := r.record(k); it.Comparison == nil && it.Reevaluation == nil && !r.compared(k, v1alpha1.StageCompare) {
+		return false
 	}
-	done, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageCompare}, r.compareEvaluations)
+	return r.reevaluate(k) && (r.record(k).Comparison != nil || r.compared(k, v1alpha1.StageReevaluationCompare))
+}
+
+// compared records the comparison of a stage.
+func (r *runPlan) compared(k int32, stage v1alpha1.StageName) bool {
+	_, child := r.step(jobs.Place{Iteration: k, Stage: stage}, r.compareEvaluations)
 	if child != nil {
 		m := child.Outcome.Metrics
 		r.record(k).Comparison = &v1alpha1.Comparison{
 			Iteration: r.status.Best.Iteration, Confidence: r.confidence(), Verdict: reference(child.Outcome.Outputs["verdict"]),
 			Delta: signed(m["delta"]), LowerBound: signed(m["lowerBound"]), UpperBound: signed(m["upperBound"]),
+			Devices: comparedDevices(child.Outcome.Devices),
 		}
 	}
-	return done
+	return r.record(k).Comparison != nil
+}
+
+// best is what the best adapter was last evaluated to.
+func (r *runPlan) best() *v1alpha1.ScoreSummary {
+	return r.measured(*r.status.Best.Iteration, r.decided()+1)
 }
 
 // signed is a metric in the form that status has it.
@@ -57,9 +69,8 @@ func signed(metric string) v1alpha1.SignedFraction {
 }
 
 func (r *runPlan) compareEvaluations(p jobs.Place) Object {
-	best := r.record(*r.status.Best.Iteration)
 	return r.job(p, contract.Spec{Stage: contract.Compare, Compare: &contract.CompareSpec{
-		Best: artifact(*best.Evaluation.Scores), Candidate: artifact(*r.record(p.Iteration).Evaluation.Scores),
+		Best: artifact(*r.best().Scores), Candidate: artifact(*r.record(p.Iteration).Evaluation.Scores),
 		Threshold: string(r.resolved.headline), Confidence: string(r.confidence()), Resamples: bootstrapResamples, Seed: bootstrapSeed,
 	}})
 }
@@ -84,6 +95,7 @@ func (r *runPlan) decide(k int32) (end *ending, done bool) {
 	if n := r.status.Prompts.Evaluation.Count; n < fewPrompts {
 		message += fmt.Sprintf("; with %d evaluation prompts the bounds are too optimistic, take at least %d", n, fewPrompts)
 	}
+	message += otherDevices(it)
 	if decimal(v1alpha1.Fraction(gain))+epsilon < decimal(r.resolved.minDelta) {
 		r.reject(k, v1alpha1.ReasonTooLittleGain, message)
 		return nil, true
@@ -132,7 +144,7 @@ func (r *runPlan) settle(k int32, accepted bool, reason, message string) {
 
 // tripped says which guard metric of a candidate got too much worse than the best one's; empty when none did.
 func (r *runPlan) tripped(it *v1alpha1.IterationStatus) string {
-	was, is := guards(r.record(*r.status.Best.Iteration).Evaluation), guards(it.Evaluation)
+	was, is := guards(r.best()), guards(it.Evaluation)
 	var worse []string
 	for _, g := range ptr.Deref(r.run.Spec.Acceptance, v1alpha1.AcceptanceSpec{}).GuardMetrics {
 		before, measured := was[g.Name]

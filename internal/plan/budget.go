@@ -91,7 +91,7 @@ func onGPUs(c *Child) bool { return gpuStage(c.Place) && !c.takesStored() }
 func gpuStage(p jobs.Place) bool {
 	switch p.Stage {
 	case v1alpha1.StageSample, v1alpha1.StageScore, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageEvaluationScore,
-		v1alpha1.StageTestSample, v1alpha1.StageTestScore:
+		v1alpha1.StageReevaluationSample, v1alpha1.StageReevaluationScore, v1alpha1.StageTestSample, v1alpha1.StageTestScore:
 		return true
 	default:
 		return false

@@ -13,8 +13,12 @@ import (
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
-// everything is a script in which every policy has something to do: iteration 1 samples three rounds, iteration 3 is rejected.
-var everything = script{accuracy: []string{"0.35", "0.55", "0.75", "0.7", "0.9"}, pairs: map[int32]int64{1: 400, 2: 900, 3: 900, 4: 900}}
+// everything is a script in which every policy has something to do: iteration 1 samples three rounds, iteration 3 is rejected,
+// and both are evaluated on another GPU model than the best.
+var everything = script{
+	accuracy: []string{"0.35", "0.55", "0.75", "0.7", "0.9"}, pairs: map[int32]int64{1: 400, 2: 900, 3: 900, 4: 900},
+	gpus: map[int32][]string{0: {"A100"}, 1: {"H100"}, 2: {"H100"}, 3: {"A100"}, 4: {"A100"}}, again: map[int32]string{1: "0.34", 3: "0.76"},
+}
 
 func everyPolicy(s *v1alpha1.AlignmentRunSpec) {
 	s.Iterations = 4
@@ -36,18 +40,19 @@ func everyPolicyReserved(s *v1alpha1.AlignmentRunSpec) {
 // outcome is what a run came to, without when and after how many attempts.
 func outcome(s v1alpha1.AlignmentRunStatus) map[string]any {
 	type iteration struct {
-		Samples    *v1alpha1.ScoreSummary
-		Resampled  []v1alpha1.ResampledRound
-		Pairs      *v1alpha1.PairSummary
-		Adapter    *v1alpha1.ArtifactReference
-		Evaluation *v1alpha1.ScoreSummary
-		Comparison *v1alpha1.Comparison
-		Decision   *v1alpha1.Decision
-		Lineage    *v1alpha1.ArtifactReference
+		Samples      *v1alpha1.ScoreSummary
+		Resampled    []v1alpha1.ResampledRound
+		Pairs        *v1alpha1.PairSummary
+		Adapter      *v1alpha1.ArtifactReference
+		Evaluation   *v1alpha1.ScoreSummary
+		Comparison   *v1alpha1.Comparison
+		Reevaluation *v1alpha1.Reevaluation
+		Decision     *v1alpha1.Decision
+		Lineage      *v1alpha1.ArtifactReference
 	}
 	var iterations []iteration
 	for _, it := range s.Iterations {
-		iterations = append(iterations, iteration{it.Samples, it.Resampled, it.Pairs, it.Adapter, it.Evaluation, it.Comparison, it.Decision, it.Lineage})
+		iterations = append(iterations, iteration{it.Samples, it.Resampled, it.Pairs, it.Adapter, it.Evaluation, it.Comparison, it.Reevaluation, it.Decision, it.Lineage})
 	}
 	return map[string]any{"phase": s.Phase, "best": s.Best, "test": s.Test, "prompts": s.Prompts, "iterations": iterations}
 }

@@ -77,7 +77,12 @@ func cheap(rec *v1alpha1.StageStatus) bool {
 }
 
 func prepares(stage v1alpha1.StageName) bool {
-	return stage == v1alpha1.StagePrepare || stage == v1alpha1.StageEvaluationPrepare || stage == v1alpha1.StageTestPrepare
+	switch stage {
+	case v1alpha1.StagePrepare, v1alpha1.StageEvaluationPrepare, v1alpha1.StageReevaluationPrepare, v1alpha1.StageTestPrepare:
+		return true
+	default:
+		return false
+	}
 }
 
 // undisturbed says that the records hold nothing but first attempts, which the live children tell as well.

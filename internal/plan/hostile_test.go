@@ -171,9 +171,13 @@ func hostileRun(t *testing.T, states []*world, seed uint64) {
 			w.children = append(w.children, &Child{Object: o, Place: placeOf(o)})
 		}
 		for _, c := range w.active() {
-			if c.Place.Stage != v1alpha1.StageCompare || w.run.Status.Best != nil {
-				w.succeed(c)
+			switch c.Place.Stage {
+			case v1alpha1.StageCompare, v1alpha1.StageReevaluationScore, v1alpha1.StageReevaluationCompare:
+				if w.run.Status.Best == nil {
+					continue // the script goes by it
+				}
 			}
+			w.succeed(c)
 		}
 	}
 	rerunning := newWorld(t, rising)

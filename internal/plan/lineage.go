@@ -122,8 +122,8 @@ func (r *runPlan) lineage(k int32, decision *v1alpha1.Decision) contract.Lineage
 	if it.Comparison != nil {
 		add("evaluation", it.Evaluation.Scores)
 		add("verdict", it.Comparison.Verdict)
-		if compared := r.record(*it.Comparison.Iteration); compared != nil && compared.Evaluation != nil {
-			add("best", compared.Evaluation.Scores)
+		if compared := r.measured(*it.Comparison.Iteration, k); compared != nil {
+			add("best", compared.Scores)
 		}
 	}
 	if before := r.record(k - 1); before != nil && before.Lineage != nil {
@@ -188,6 +188,12 @@ func results(it *v1alpha1.IterationStatus, headline v1alpha1.Fraction) map[strin
 		"delta": string(it.Comparison.Delta), "lowerBound": string(it.Comparison.LowerBound), "upperBound": string(it.Comparison.UpperBound),
 		"confidence": string(it.Comparison.Confidence),
 	})
+	if d := it.Comparison.Devices; d != nil {
+		values["devices/best"], values["devices/candidate"] = listed(d.Best), listed(d.Candidate)
+	}
+	if it.Reevaluation != nil {
+		values["reevaluation/device"] = string(it.Reevaluation.Device)
+	}
 	for _, g := range it.Evaluation.Guards {
 		values["guard/"+g.Name] = g.Value
 	}

@@ -66,6 +66,9 @@ func (m *mender) iteration(it *v1alpha1.IterationStatus) {
 	if c := it.Comparison; c != nil && (c.Iteration == nil || it.Evaluation == nil) {
 		it.Comparison, m.mended = nil, true
 	}
+	if again := it.Reevaluation; again != nil && (again.Iteration == nil || !soundScores(&again.Evaluation)) {
+		it.Reevaluation, m.mended = nil, true
+	}
 	if d := it.Decision; d != nil && (d.Accepted == nil || it.Comparison == nil || it.Pairs == nil || *it.Iteration == 0) {
 		it.Decision, it.CompletionTime, m.mended = nil, nil, true
 	}
@@ -98,7 +101,7 @@ func hasResult(s *v1alpha1.AlignmentRunStatus, it *v1alpha1.IterationStatus, rec
 	switch rec.Name {
 	case v1alpha1.StagePrepare:
 		return (len(rec.Outputs) > 0 || passed(s, max(*it.Iteration, 1))) && s.Prompts != nil
-	case v1alpha1.StageEvaluationPrepare:
+	case v1alpha1.StageEvaluationPrepare, v1alpha1.StageReevaluationPrepare:
 		return len(rec.Outputs) > 0 || passed(s, *it.Iteration)
 	case v1alpha1.StageScore:
 		return it.Samples != nil && int(*rec.Round) <= len(it.Resampled)
@@ -109,7 +112,11 @@ func hasResult(s *v1alpha1.AlignmentRunStatus, it *v1alpha1.IterationStatus, rec
 	case v1alpha1.StageEvaluationScore:
 		return it.Evaluation != nil
 	case v1alpha1.StageCompare:
-		return it.Comparison != nil
+		return it.Comparison != nil || it.Reevaluation != nil
+	case v1alpha1.StageReevaluationScore:
+		return it.Reevaluation != nil
+	case v1alpha1.StageReevaluationCompare:
+		return it.Comparison != nil && it.Reevaluation != nil
 	case v1alpha1.StageLineage:
 		return it.Lineage != nil
 	case v1alpha1.StageTestScore:
@@ -191,13 +198,13 @@ func vouched(children []Child) []Child {
 func (c *Child) brings() bool {
 	output := ""
 	switch c.Place.Stage {
-	case v1alpha1.StageScore, v1alpha1.StageEvaluationScore, v1alpha1.StageTestScore:
+	case v1alpha1.StageScore, v1alpha1.StageEvaluationScore, v1alpha1.StageReevaluationScore, v1alpha1.StageTestScore:
 		return c.Batch != nil && soundScores(c.Batch.Status.Summary)
 	case v1alpha1.StagePair:
 		return c.Dataset != nil && soundPairs(c.Dataset.Status.Summary)
 	case v1alpha1.StageTrain:
 		output = "adapter"
-	case v1alpha1.StageCompare:
+	case v1alpha1.StageCompare, v1alpha1.StageReevaluationCompare:
 		output = "verdict"
 	case v1alpha1.StageLineage:
 		output = "lineage"

@@ -46,7 +46,7 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 
 // unguarded names a guard metric that the tracker of the run to take over from did not measure; empty for none.
 func (r *runPlan) unguarded(was *runPlan, spec *v1alpha1.RerunSpec) string {
-	measured := guards(was.record(was.bestBefore(spec.Iteration)).Evaluation)
+	measured := guards(was.measured(was.bestBefore(spec.Iteration), spec.Iteration-1))
 	for _, name := range r.trackGuards() {
 		if _, ok := measured[v1alpha1.GuardName(name)]; !ok {
 			return string(name)
@@ -159,7 +159,7 @@ func (r *runPlan) copyFrom(was *runPlan, spec *v1alpha1.RerunSpec) {
 	best := was.record(was.bestBefore(spec.Iteration))
 	r.status.Accuracy = accuracyAt(was.record(spec.Iteration-1).Evaluation, was.run.HeadlineThreshold())
 	r.status.Best = &v1alpha1.BestAdapter{
-		Iteration: best.Iteration, Accuracy: accuracyAt(best.Evaluation, was.run.HeadlineThreshold()), Adapter: best.Adapter, Lineage: best.Lineage,
+		Iteration: best.Iteration, Accuracy: accuracyAt(was.measured(*best.Iteration, spec.Iteration-1), was.run.HeadlineThreshold()), Adapter: best.Adapter, Lineage: best.Lineage,
 	}
 }
 

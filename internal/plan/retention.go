@@ -18,11 +18,13 @@ const (
 // trim drops the outputs that only stages up to iteration k read, and what is older than status keeps. Nothing goes before
 // its lineage is in the store, nor what a lineage that is not there yet refers to.
 func (r *runPlan) trim(k int32) {
-	wanted := map[int32]bool{0: true, *r.status.Best.Iteration: true}
+	best := *r.status.Best.Iteration
+	wanted := map[int32]bool{0: true, best: true, r.reevaluatedIn(best, k): true}
 	for i := range r.status.Iterations {
 		it := &r.status.Iterations[i]
 		if it.Lineage == nil && it.Comparison != nil {
-			wanted[*it.Comparison.Iteration], wanted[*it.Iteration-1] = true, true
+			with := *it.Comparison.Iteration
+			wanted[with], wanted[r.reevaluatedIn(with, *it.Iteration)], wanted[*it.Iteration-1] = true, true, true
 		}
 		if *it.Iteration <= k {
 			trimStages(it)

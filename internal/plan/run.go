@@ -30,8 +30,10 @@ type Related struct {
 //
 //	iteration 0:        Prepare -> evaluate(base)
 //	iteration k >= 1:   Prepare -> Sample -> Score -> Pair -> [yield, approval] -> Train -> evaluate(adapter k)
-//	                    -> Compare -> [acceptance, guards, approval] -> decision -> Lineage
+//	                    -> Compare -> [reevaluate] -> [acceptance, guards, approval] -> decision -> Lineage
 //	evaluate:           EvaluationPrepare -> EvaluationSample -> EvaluationScore
+//	reevaluate:         ReevaluationPrepare -> ReevaluationSample -> ReevaluationScore -> ReevaluationCompare,
+//	                    the best adapter on the GPU model of adapter k, where that is another
 //	a good end:         TestPrepare -> TestSample -> TestScore, with test prompts
 //
 // Iteration 0's Prepare resolves the prompts and lists the samples of both the baseline and iteration 1, which

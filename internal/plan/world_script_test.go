@@ -24,6 +24,11 @@ type script struct {
 	usable map[int32]int64
 	// guard is the value of validFraction of iteration k's evaluation; 0.9 where absent.
 	guard map[int32]string
+	// gpus are the GPU models that iteration k's evaluation was made on, and landed those that its re-evaluation of the best was:
+	// where absent, the one that was asked for. Nothing is told of others.
+	gpus, landed map[int32][]string
+	// again is what the re-evaluation in iteration k comes to; what the best had where absent.
+	again map[int32]string
 	// stored says that iteration 0's prepare finds every sample in the store.
 	stored bool
 	// tracked says that it finds the tracks of all that is stored, too.
@@ -46,7 +51,7 @@ func (w *world) succeed(c *Child) {
 		State: jobs.Succeeded, Outputs: map[string]contract.Artifact{"manifest/0": file("manifest")}, Counts: map[string]int64{}, Metrics: map[string]string{},
 	}
 	switch c.Place.Stage {
-	case v1alpha1.StagePrepare, v1alpha1.StageEvaluationPrepare, v1alpha1.StageTestPrepare:
+	case v1alpha1.StagePrepare, v1alpha1.StageEvaluationPrepare, v1alpha1.StageReevaluationPrepare, v1alpha1.StageTestPrepare:
 		for _, set := range []string{setTrain, setEvaluation, setTest} {
 			o.Outputs["prompts/"+set], o.Outputs["index/"+set] = file("prompts-"+set), file("index-"+set)
 			o.Counts[set+"/prompts"], o.Counts[set+"/missing"], o.Counts[set+"/untracked"] = 30, 150, 150
@@ -57,19 +62,31 @@ func (w *world) succeed(c *Child) {
 				o.Counts[set+"/untracked"] = 0
 			}
 		}
+		if c.Place.Stage == v1alpha1.StageReevaluationPrepare {
+			o.Outputs["index/"+setEvaluation] = file("reevaluation-index")
+		}
 	case v1alpha1.StageScore:
 		c.Batch = scoredBatch("0.5", file("scores"))
 	case v1alpha1.StageEvaluationScore:
 		c.Batch = scoredBatch(w.reaches(k), file("evaluation-scores"))
 		c.Batch.Status.Summary.Guards = []v1alpha1.NamedMetric{{Name: "validFraction", Value: or(w.guard[k], "0.9")}}
+	case v1alpha1.StageReevaluationScore:
+		best := w.run.Status.Best
+		c.Batch = scoredBatch(or(w.again[k], string(best.Accuracy)), file("reevaluation-scores"))
+		c.Batch.Status.Summary.Guards = []v1alpha1.NamedMetric{{Name: "validFraction", Value: or(w.guard[*best.Iteration], "0.9")}}
 	case v1alpha1.StageTestScore:
 		c.Batch = scoredBatch("0.777", file("test-scores"))
-	case v1alpha1.StageCompare:
+	case v1alpha1.StageCompare, v1alpha1.StageReevaluationCompare:
+		spec := specOf(w.t, c).Compare
+		o.Devices = map[string][]string{"best": w.devices(spec.Best.Key), "candidate": w.devices(spec.Candidate.Key)}
 		delta := decimal(v1alpha1.Fraction(w.reaches(k))) - decimal(w.run.Status.Best.Accuracy)
 		for name, v := range map[string]float64{"delta": delta, "lowerBound": delta - 0.1, "upperBound": delta + 0.1} {
 			o.Metrics[name] = strings.Replace(strconv.FormatFloat(min(max(v, -1), 1), 'f', 6, 64), "-0.000000", "0.000000", 1)
 		}
 		o.Outputs["verdict"] = file("verdict")
+		if c.Place.Stage == v1alpha1.StageReevaluationCompare {
+			o.Outputs["verdict"] = file("reevaluation-verdict")
+		}
 	case v1alpha1.StageLineage:
 		o.Outputs["lineage"], o.Outputs["modelCard"] = file("lineage"), file("model-card")
 	case v1alpha1.StagePair:
@@ -78,6 +95,19 @@ func (w *world) succeed(c *Child) {
 		o.Outputs["adapter"], o.Metrics["loss"] = file("adapter"), "0.61"
 	}
 	c.Outcome = o
+}
+
+// devices are the GPU models that scores tell of.
+func (s *script) devices(scores string) []string {
+	var k int32
+	var name string
+	if _, err := fmt.Sscanf(scores, "it%d/%s", &k, &name); err != nil || name == "evaluation-scores" {
+		return s.gpus[k]
+	}
+	if landed, ok := s.landed[k]; ok {
+		return landed
+	}
+	return s.gpus[k]
 }
 
 // reaches is the accuracy of iteration k.

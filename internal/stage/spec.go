@@ -197,6 +197,9 @@ func checkSampling(field string, s contract.Sampling) error {
 			return err
 		}
 	}
+	if s.Device != "" && !contract.ValidDevice(s.Device) {
+		return fmt.Errorf("%s.device is %q, want a GPU model of 1 to 64 printable characters", field, s.Device)
+	}
 	return errors.Join(checkOptional(field+".adapter", s.Adapter), checkModel(field+".model", s.Model))
 }
 

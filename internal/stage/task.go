@@ -120,6 +120,19 @@ func (t *Task) Metrics(decimals map[string]string) {
 	maps.Copy(t.manifest.Metrics, decimals)
 }
 
+// Devices tells the GPU models that made something, in the manifest and the termination message; none is nothing to tell.
+func (t *Task) Devices(name string, models []string) {
+	if len(models) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.manifest.Devices == nil {
+		t.manifest.Devices = map[string][]string{}
+	}
+	t.manifest.Devices[name] = models
+}
+
 // decimal has six digits: more would only show rounding errors.
 func decimal(value float64) string { return strconv.FormatFloat(value, 'g', 6, 64) }
 
@@ -182,5 +195,6 @@ func success(done artifact.Done) *contract.Termination {
 		Outputs:  done.Manifest.Outputs,
 		Counts:   counts,
 		Metrics:  done.Manifest.Metrics,
+		Devices:  done.Manifest.Devices,
 	}
 }

@@ -28,11 +28,11 @@ func Compare(ctx context.Context, t *stage.Task) error {
 	if err != nil {
 		return stage.Errorf(contract.ExitBadSpec, "compare.confidence: %w", err)
 	}
-	best, err := readEvaluation(ctx, t, "best", spec.Best, threshold)
+	best, bestOn, err := readEvaluation(ctx, t, "best", spec.Best, threshold)
 	if err != nil {
 		return err
 	}
-	candidate, err := readEvaluation(ctx, t, "candidate", spec.Candidate, threshold)
+	candidate, candidateOn, err := readEvaluation(ctx, t, "candidate", spec.Candidate, threshold)
 	if err != nil {
 		return err
 	}
@@ -43,24 +43,26 @@ func Compare(ctx context.Context, t *stage.Task) error {
 	t.Progress.Total(1, "comparisons")
 	lower, upper := matched.Bounds(compare.Bootstrap{Resamples: spec.Resamples, Confidence: confidence, Seed: spec.Seed})
 	t.Progress.Add(1)
-	side := func(scores contract.Artifact, successes int) contract.VerdictSide {
-		return contract.VerdictSide{Scores: scores, Successes: successes, Accuracy: scoring.Decimal(float64(successes) / float64(matched.Samples))}
+	side := func(scores contract.Artifact, successes int, devices []string) contract.VerdictSide {
+		return contract.VerdictSide{
+			Scores: scores, Successes: successes, Accuracy: scoring.Decimal(float64(successes) / float64(matched.Samples)), Devices: devices,
+		}
 	}
 	return writeVerdict(ctx, t, contract.Verdict{
 		Threshold: spec.Threshold, Confidence: spec.Confidence, Resamples: spec.Resamples, Seed: spec.Seed,
 		Prompts: matched.Prompts, Samples: matched.Samples,
-		Best: side(spec.Best, matched.Best), Candidate: side(spec.Candidate, matched.Candidate),
+		Best: side(spec.Best, matched.Best, bestOn), Candidate: side(spec.Candidate, matched.Candidate, candidateOn),
 		Delta: scoring.Decimal(matched.Delta()), LowerBound: scoring.Decimal(lower), UpperBound: scoring.Decimal(upper),
 	})
 }
 
-// readEvaluation reads scores that have no missing sample.
-func readEvaluation(ctx context.Context, t *stage.Task, side string, a contract.Artifact, threshold dsr.Fraction) ([]compare.Sample, error) {
+// readEvaluation reads scores that have no missing sample, and on which GPU models those samples were made.
+func readEvaluation(ctx context.Context, t *stage.Task, side string, a contract.Artifact, threshold dsr.Fraction) (samples []compare.Sample, devices []string, err error) {
 	data, err := t.Read(ctx, a, maxLines)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var samples []compare.Sample
+	var ids []string
 	missing, first := 0, ""
 	err = records.ReadScores(bytes.NewReader(data), a.Key, func(line contract.ScoreLine) error {
 		if line.Status == contract.StatusMissing {
@@ -68,6 +70,7 @@ func readEvaluation(ctx context.Context, t *stage.Task, side string, a contract.
 				first = fmt.Sprintf("prompt %s with seed %d", line.PromptID, line.Seed)
 			}
 		}
+		ids = append(ids, line.SampleID)
 		samples = append(samples, compare.Sample{
 			PromptID: line.PromptID, Seed: line.Seed,
 			Success: line.Score != nil && *line.Score >= threshold.Float64(),
@@ -76,13 +79,14 @@ func readEvaluation(ctx context.Context, t *stage.Task, side string, a contract.
 		return nil
 	})
 	if err != nil {
-		return nil, stage.Errorf(contract.ExitBadInput, "compare.%s: scores %w", side, err)
+		return nil, nil, stage.Errorf(contract.ExitBadInput, "compare.%s: scores %w", side, err)
 	}
 	if missing > 0 {
-		return nil, stage.Errorf(contract.ExitBadInput, "compare.%s %s: the evaluation is incomplete: %d of %d samples are missing, the first is %s; evaluate again",
+		return nil, nil, stage.Errorf(contract.ExitBadInput, "compare.%s %s: the evaluation is incomplete: %d of %d samples are missing, the first is %s; evaluate again",
 			side, a.Key, missing, len(samples), first)
 	}
-	return samples, nil
+	devices, err = devicesOf(ctx, t, ids)
+	return samples, devices, err
 }
 
 func writeVerdict(ctx context.Context, t *stage.Task, v contract.Verdict) error {
@@ -96,6 +100,8 @@ func writeVerdict(ctx context.Context, t *stage.Task, v contract.Verdict) error 
 	}
 	t.Output("verdict", a)
 	t.Counts(map[string]int64{"prompts": int64(v.Prompts), "samples": int64(v.Samples)})
+	t.Devices("best", v.Best.Devices)
+	t.Devices("candidate", v.Candidate.Devices)
 	t.Metrics(map[string]string{"delta": v.Delta, "lowerBound": v.LowerBound, "upperBound": v.UpperBound})
 	return nil
 }

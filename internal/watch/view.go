@@ -190,7 +190,7 @@ func stagesOf(from []v1alpha1.StageStatus, iteration int32, show func(*v1alpha1.
 		begun = len(stages)
 	}
 	stages = slices.Concat(slices.DeleteFunc(stages[:begun:begun], func(s Stage) bool { return s.State == "" }), stages[begun:])
-	// What few iterations have: further rounds of samples, and the test.
+	// What few iterations have: further rounds of samples, another evaluation of the best, and the test.
 	for i := range from {
 		if rec := &from[i]; round(rec) > 0 || !slices.Contains(names, rec.Name) {
 			stages = append(stages, show(rec))

@@ -123,7 +123,7 @@ func (d *Dispatcher) image(ctx context.Context, e *Errand) (Image, error) {
 	// The stages that run the operator's own image.
 	ours, err := labels.NewRequirement(v1alpha1.LabelStage, selection.In, []string{
 		string(v1alpha1.StagePrepare), string(v1alpha1.StageEvaluationPrepare), string(v1alpha1.StageScore), string(v1alpha1.StagePair),
-		string(v1alpha1.StageCompare), string(v1alpha1.StageLineage), string(v1alpha1.StageTestPrepare),
+		string(v1alpha1.StageCompare), string(v1alpha1.StageReevaluationPrepare), string(v1alpha1.StageReevaluationCompare), string(v1alpha1.StageLineage), string(v1alpha1.StageTestPrepare),
 	})
 	if err != nil {
 		return Image{}, err

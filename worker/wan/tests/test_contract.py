@@ -24,6 +24,8 @@ def test_keys_are_those_of_the_go_side() -> None:
     adapted = Sampling(BASE.model, "1", Artifact("runs/x/adapter", "sha256:bb"), 12)
     assert sample_key(BASE, "a cat left of a box", 7) == "92ca7d934a4c0496fc2e27534311ea3c27b53e6c06ca39cb055e3dcad3da0dd3"
     assert sample_key(adapted, "a cat left of a box", 7) == "809d90104c891d89fea91223a0b020ec6fd594ba83baa932af42e0be371c04dd"
+    on_device = Sampling(BASE.model, "1", None, 12, device="NVIDIA H100 80GB HBM3")
+    assert sample_key(on_device, "a cat left of a box", 7) == "00fa47e4035e79c16a6eec9d63a1e288ab173bdb48b9872197de1384c2f387ed"
     assert (
         keys.track_key("sha256:dd", ("d", "sha256:cc", "2"), "cat", "box")
         == "13d918fe559eb8a85d6b3fb623e570b151958650713f0e07bc986b7f4447de14"
@@ -32,7 +34,7 @@ def test_keys_are_those_of_the_go_side() -> None:
     assert keys.hash64() == 16406829232824261652
 
 
-@pytest.mark.parametrize("more", [{"guidance_scale": "6"}, {"negative_prompt": "x"}, {"frames": 33}, {"width": 64}, {"height": 64}])
+@pytest.mark.parametrize("more", [{"guidance_scale": "6"}, {"negative_prompt": "x"}, {"frames": 33}, {"width": 64}, {"height": 64}, {"device": "A100"}])
 def test_a_sample_key_separates_every_setting(more: dict[str, object]) -> None:
     assert sample_key(Sampling(BASE.model, "1", None, 12, **more), "p", 1) != sample_key(BASE, "p", 1)  # type: ignore[arg-type]
 
@@ -82,6 +84,7 @@ SAMPLE = {
         ("contractVersion", "v9", "v9"), ("stage", "track", "called as"), ("output", "../x", "output"), ("magic", 1, "magic"),
         ("sample.magic", 1, "sample.magic"), ("sample.sampling.steps", 0, "steps"), ("sample.sampling.steps", "2", "steps"),
         ("sample.sampling.steps", True, "steps"), ("sample.sampling.guidanceScale", "five", "guidanceScale"),
+        ("sample.sampling.device", " A100", "device"), ("sample.sampling.device", "A" * 65, "device"),
         ("sample.sampling.model.digest", "sha256:1", "model"), ("sample.index.digest", "", "digest"), ("sample.prompts.key", "/p", "prompts"),
         ("track", {"prompts": {"key": "p"}, "index": {"key": "i"}, "detector": {"name": "d", "digest": "", "revision": ""}}, "exactly"),
     ],

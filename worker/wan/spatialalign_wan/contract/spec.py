@@ -15,6 +15,7 @@ from .strict import build, decode
 VERSION = "v1"
 MAX_SPEC = 256 << 10  # what Kubernetes allows of annotations
 
+_DEVICE = re.compile(r"[!-~]([ -~]{0,62}[!-~])?")
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?")
 
 
@@ -45,6 +46,7 @@ class Sampling:
     frames: int = field(default=0, metadata={"omit_default": True})
     width: int = field(default=0, metadata={"omit_default": True})
     height: int = field(default=0, metadata={"omit_default": True})
+    device: str = field(default="", metadata={"omit_default": True})
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,8 @@ def check_sampling(where: str, s: Sampling) -> None:
         raise ValueError(f"{where}: frames {s.frames}, width {s.width}, height {s.height}: want at least 1, or 0 for the runtime's own")
     if s.guidance_scale:
         decimal(f"{where}.guidanceScale", s.guidance_scale)
+    if s.device and not _DEVICE.fullmatch(s.device):
+        raise ValueError(f"{where}.device is {s.device!r}, want a GPU model of 1 to 64 printable characters")
     if s.adapter is not None:
         _pinned(f"{where}.adapter", s.adapter)
     _model(f"{where}.model", s.model)
@@ -248,4 +252,6 @@ def sample_key(s: Sampling, prompt: str, seed: int) -> str:
     parts = ["sample", s.model.digest, s.numerics_revision, s.adapter.digest if s.adapter else "", str(s.steps)]
     if s.guidance_scale or s.negative_prompt or s.frames or s.width or s.height:
         parts += [s.guidance_scale, s.negative_prompt, str(s.frames), str(s.width), str(s.height)]
+    if s.device:
+        parts += ["device", s.device]
     return hex_hash(*parts, prompt, str(seed))
