@@ -103,6 +103,14 @@ func TestReadSuccess(t *testing.T) {
 			},
 		},
 		{
+			name: "what a single pod tells of devices is the stage's", stage: "train",
+			pods: shards(word("m0", `,"outputs":{"adapter":`+quoted("adapter")+`},"devices":{"best":["A100"]}`)),
+			want: jobs.Outcome{
+				State: jobs.Succeeded, Devices: map[string][]string{"best": {"A100"}},
+				Outputs: map[string]contract.Artifact{"manifest/0": pinned("m0"), "adapter": pinned("adapter")},
+			},
+		},
+		{
 			name: "an earlier pod of a shard that failed does not matter", stage: "train",
 			pods: append([]corev1.Pod{pod(0, 76, 0, "lost the GPU")}, shards(adapter)...),
 			want: jobs.Outcome{

@@ -73,7 +73,7 @@ func apart(c *v1alpha1.Comparison) (from, to v1alpha1.DeviceModel) {
 func otherDevices(it *v1alpha1.IterationStatus) string {
 	var says string
 	if again := it.Reevaluation; again != nil {
-		says = fmt.Sprintf("; iteration %d was evaluated again, as %s had evaluated it and %s evaluated this one", *again.Iteration, again.FormerDevice, again.Device)
+		says = fmt.Sprintf("; iteration %d was evaluated again, as it had been on %s, and this one on %s", *again.Iteration, again.FormerDevice, again.Device)
 	}
 	d := it.Comparison.Devices
 	if d == nil || len(d.Best) == 0 || len(d.Candidate) == 0 || len(d.Best) == 1 && slices.Equal(d.Best, d.Candidate) {

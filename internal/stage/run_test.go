@@ -261,7 +261,14 @@ func TestExitCodes(t *testing.T) {
 func TestAdoption(t *testing.T) {
 	store := t.TempDir()
 	spec := pairSpec(t, store, "three")
-	first := run(t, call{store: store, spec: spec, work: copies})
+	first := run(t, call{store: store, spec: spec, work: func(ctx context.Context, t *stage.Task) error {
+		t.Devices("best", []string{"A100"})
+		t.Devices("candidate", nil)
+		return copies(ctx, t)
+	}})
+	if diff := cmp.Diff(map[string][]string{"best": {"A100"}}, first.termination.Devices); diff != "" {
+		t.Errorf("devices (-want +got):\n%s", diff)
+	}
 	again := call{store: store, spec: spec, env: map[string]string{contract.EnvAttempt: "1", contract.EnvPodUID: "uid-b"}}
 
 	again.work = func(context.Context, *stage.Task) error { return errors.New("worked again") }

@@ -76,6 +76,7 @@ func TestDecodeSpec(t *testing.T) {
 		{contract.Train, `"model":{"name":"synthetic"=>"model":{"name":""`, "train.model"},
 		{contract.Sample, `"steps":12=>"steps":0`, "sample.sampling.steps"},
 		{contract.Sample, `"steps":12=>"steps":12,"frames":-1`, "sample.sampling: frames -1"},
+		{contract.Sample, `"steps":12=>"steps":12,"device":" A100"`, "sample.sampling.device"},
 		{contract.Sample, `"steps":12=>"steps":12,"guidanceScale":"NaN"`, "sample.sampling.guidanceScale"},
 		{contract.Sample, `"steps":12=>"steps":12,"adapter":{"key":"a"}`, "sample.sampling.adapter.digest is not set"},
 		{contract.Train, `"seed":0=>"seed":0,"referenceAdapter":{"key":"a"}`, "train.referenceAdapter.digest is not set"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spatialalign/operator/internal/artifact/storetest"
 	"github.com/spatialalign/operator/internal/contract"
+	"github.com/spatialalign/operator/internal/stage"
 )
 
 // evaluation is a scores.jsonl of prompts with two seeds each; ids differ between adapters, as they do.
@@ -55,6 +56,41 @@ func TestCompare(t *testing.T) {
 		Candidate: contract.VerdictSide{Scores: spec.Compare.Candidate, Successes: 3, Accuracy: "0.5"},
 		Delta:     "0.166667", LowerBound: "0", UpperBound: "0.333333",
 	}, got); diff != "" {
+		t.Errorf("verdict (-want +got):\n%s", diff)
+	}
+}
+
+// TestCompareTellsDevices: the GPU models that the sidecars name, in order and at most so many. A sidecar that names none, is
+// damaged or is not there says nothing, and neither does the id of somebody's own video.
+func TestCompareTellsDevices(t *testing.T) {
+	w := newWorld(t)
+	made := func(lines []contract.ScoreLine, devices ...string) []contract.ScoreLine {
+		for i, device := range devices {
+			sidecar := storetest.Sidecar(w, w.store, sampling, contract.PromptLine{PromptID: lines[i].PromptID, Prompt: lines[i].SampleID}, lines[i].Seed)
+			if device != "" {
+				sidecar.Provenance = map[string]string{"device": device, "torch": "2"}
+			}
+			lines[i].SampleID = sidecar.SampleID
+			if _, err := stage.CommitSample(t.Context(), w.store, sidecar); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return lines
+	}
+	best := made(evaluation("b", 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), "NVIDIA H100", "NVIDIA A100", "NVIDIA H100", "", "two\nlines", "E")
+	storetest.Put(t, w.store, contract.SidecarKey(best[5].SampleID), "{")
+	best[4].SampleID = "../own video"
+	candidate := made(evaluation("c", 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), "E", "D", "C", "B", "A")
+	done := w.done(comparison(w, best, candidate))
+	want := map[string][]string{"best": {"NVIDIA A100", "NVIDIA H100"}, "candidate": {"A", "B", "C", "D"}}
+	if diff := cmp.Diff(want, done.Devices); diff != "" {
+		t.Errorf("devices (-want +got):\n%s", diff)
+	}
+	var got contract.Verdict
+	if err := json.Unmarshal(w.read(done.Outputs["verdict"]), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, map[string][]string{"best": got.Best.Devices, "candidate": got.Candidate.Devices}); diff != "" {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}
 }

@@ -36,8 +36,8 @@ func PutLines[T any](t testing.TB, store *artifact.Store, key string, lines ...T
 	return Put(t, store, key, data.String())
 }
 
-// PutSample commits a sample with a video and a latent of a few bytes.
-func PutSample(t testing.TB, store *artifact.Store, sampling contract.Sampling, prompt contract.PromptLine, seed uint64) *contract.Sidecar {
+// Sidecar is that of a sample with a video and a latent of a few bytes, which it stores.
+func Sidecar(t testing.TB, store *artifact.Store, sampling contract.Sampling, prompt contract.PromptLine, seed uint64) *contract.Sidecar {
 	t.Helper()
 	id := contract.SampleKey(sampling, prompt.Prompt, seed)
 	file := func(name string) contract.File {
@@ -46,10 +46,16 @@ func PutSample(t testing.TB, store *artifact.Store, sampling contract.Sampling, 
 		return contract.File{Key: a.Key, Digest: a.Digest, Size: int64(len(data))}
 	}
 	latent := file("latent.bin")
-	sidecar := &contract.Sidecar{
+	return &contract.Sidecar{
 		SampleID: id, PromptID: prompt.PromptID, Seed: seed, Sampling: sampling, Video: file("video.gif"), Latent: &latent,
 		Width: 64, Height: 48, FrameCount: 24,
 	}
+}
+
+// PutSample commits such a sample.
+func PutSample(t testing.TB, store *artifact.Store, sampling contract.Sampling, prompt contract.PromptLine, seed uint64) *contract.Sidecar {
+	t.Helper()
+	sidecar := Sidecar(t, store, sampling, prompt, seed)
 	if _, err := stage.CommitSample(t.Context(), store, sidecar); err != nil {
 		t.Fatal(err)
 	}

@@ -130,6 +130,21 @@ func (s *suite) sample() {
 		s.Errorf("after one video was cut %d samples were generated, want 1", generated)
 	}
 	s.checkSamples()
+	s.sampleOfDevice()
+}
+
+// sampleOfDevice: a GPU model enters the key and the sidecar's sampling, wherever the stage runs.
+func (s *suite) sampleOfDevice() {
+	spec := s.sampleSpec("out/sample-device")
+	spec.Sample.Sampling.Device = "any model"
+	line := s.indexOf(spec.Sample.Sampling, 1, 1)[0]
+	spec.Sample.Index = putLines(s, "in/index-device.jsonl", []contract.IndexLine{line})
+	if end, _ := s.done(pod{spec: spec, shards: 1}); end.termination.Counts["generated"] != 1 {
+		s.Errorf("of a GPU model %d samples were generated, want 1", end.termination.Counts["generated"])
+	}
+	if sidecar, err := stage.ResolveSample(s.Context(), s.store, line); err != nil || sidecar.Sampling.Device != "any model" {
+		s.Errorf("the sample of a GPU model is %+v, %v", sidecar, err)
+	}
 }
 
 // checkList wants samples.jsonl to hold the sidecars of the shard's samples.
