@@ -27,11 +27,14 @@ func bulky(s *v1alpha1.ScoreSummary) {
 	s.Scores.Key = v1alpha1.ArtifactKey("runs/" + strings.Repeat("u", 36) + "/0000/score/a0/s0/scores-" + string(s.Scores.Key))
 }
 
-// TestBulkyStatus: status keeps within its bound when every iteration samples all its rounds, every stage goes through as many
-// pods as one may, and every stage tells all that it can.
+// TestBulkyStatus: status keeps within its bound when every iteration samples all its rounds and is evaluated on another GPU model
+// than the best, every stage goes through as many pods as one may, and every stage tells all that it can.
 func TestBulkyStatus(t *testing.T) {
 	w := newWorld(t, script{accuracy: []string{"0.35", "0.5", "0.4"}})
-	w.unmeasured, w.run.Spec.Iterations = true, keptIterations+4
+	w.unmeasured, w.run.Spec.Iterations, w.gpus = true, keptIterations+4, map[int32][]string{}
+	for k := range w.run.Spec.Iterations + 1 {
+		w.gpus[k] = []string{strings.Repeat(string('A'+k%2), 64)}
+	}
 	w.run.Spec.Pairing.OnShortfall, w.run.Spec.Pairing.MinPairs, w.run.Spec.Pairing.MaxResampleRounds = v1alpha1.ShortfallResample, 6*4800, maxRound
 	w.pods = jobs.MaxPods
 	largest := 0

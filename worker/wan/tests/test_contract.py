@@ -34,7 +34,9 @@ def test_keys_are_those_of_the_go_side() -> None:
     assert keys.hash64() == 16406829232824261652
 
 
-@pytest.mark.parametrize("more", [{"guidance_scale": "6"}, {"negative_prompt": "x"}, {"frames": 33}, {"width": 64}, {"height": 64}, {"device": "A100"}])
+@pytest.mark.parametrize(
+    "more", [{"guidance_scale": "6"}, {"negative_prompt": "x"}, {"frames": 33}, {"width": 64}, {"height": 64}, {"device": "A100"}]
+)
 def test_a_sample_key_separates_every_setting(more: dict[str, object]) -> None:
     assert sample_key(Sampling(BASE.model, "1", None, 12, **more), "p", 1) != sample_key(BASE, "p", 1)  # type: ignore[arg-type]
 
