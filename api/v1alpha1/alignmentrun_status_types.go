@@ -120,7 +120,7 @@ type BestAdapter struct {
 	// +kubebuilder:validation:Minimum=0
 	Iteration *int32 `json:"iteration,omitempty"`
 
-	// accuracy on the held-out prompts, at the headline threshold.
+	// accuracy on the held-out prompts, at the headline threshold, as last evaluated.
 	// +required
 	Accuracy Fraction `json:"accuracy,omitempty"`
 
@@ -380,7 +380,7 @@ type Reevaluation struct {
 
 	// evaluation on the held-out prompts.
 	// +required
-	Evaluation ScoreSummary `json:"evaluation,omitempty,omitzero"`
+	Evaluation ScoreSummary `json:"evaluation,omitzero"`
 }
 
 // ApprovalRecord is an answer that was taken.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -205,6 +206,11 @@ func checkManifest(m *contract.Manifest) error {
 	for name, value := range m.Metrics {
 		if x, err := strconv.ParseFloat(value, 64); err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
 			return fmt.Errorf("metrics[%s]: %q is not a finite decimal", name, value)
+		}
+	}
+	for name, devices := range m.Devices {
+		if len(devices) > contract.MaxDevices || slices.ContainsFunc(devices, func(d string) bool { return !contract.ValidDevice(d) }) {
+			return fmt.Errorf("devices[%s]: %q are not at most %d GPU models", name, devices, contract.MaxDevices)
 		}
 	}
 	return nil

@@ -200,6 +200,7 @@ func TestManifestRules(t *testing.T) {
 		"a duplicate key":             {`"attempt":1=>"attempt":1,"attempt":2`, "duplicate"},
 		"a key in another case":       {`"attempt":1=>"Attempt":1`, "Attempt"},
 		"a number that is none":       {`"steps":120=>"steps":NaN`, "invalid"},
+		"a GPU model that is none":    {`"metrics"=>"devices":{"best":["A100",""]},"metrics"`, "devices[best]"},
 		"a metric that is none":       {`"0.61"=>"NaN"`, "metrics[loss]"},
 		"a negative count":            {`"steps":120=>"steps":-1`, "counts[steps]"},
 		"a negative size":             {`"size":16=>"size":-16`, "files[0]"},
