@@ -13,7 +13,7 @@ import (
 var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	namePattern   = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,64}$`)
-	devicePattern = regexp.MustCompile(`^[!-~]([ -~]{0,62}[!-~])?$`)
+	devicePattern = regexp.MustCompile(`^[[:graph:]]([[:print:]]{0,62}[[:graph:]])?$`)
 	metricPattern = regexp.MustCompile(`^-?[0-9]{1,12}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?$`)
 )
 
