@@ -56,7 +56,7 @@ func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *S
 func written[Status any](e *Engine, o client.Object, over string, status *Status) {
 	older := []string{over}
 	if v, ok := e.deferred.Load(deferralKey(o)); ok && v.(deferral).version == over {
-		older = append(v.(deferral).older, over)
+		older = append(slices.Clone(v.(deferral).older), over)
 	}
 	e.deferred.Store(deferralKey(o), deferral{uid: o.GetUID(), recorded: *status, planned: *status, version: o.GetResourceVersion(), older: older})
 }
