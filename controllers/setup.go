@@ -32,12 +32,12 @@ func Scheme() *runtime.Scheme {
 	return s
 }
 
-// CacheOptions keep the cache small: of Jobs and pods only ours, and of the whole cluster only the given
-// namespaces; none given means all.
+// CacheOptions keep the cache small: of Jobs and pods only ours, of pods only what plans look at, and of the whole cluster only
+// the given namespaces; none given means all.
 func CacheOptions(namespaces []string) cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: "true"})}
 	o := cache.Options{
-		ByObject:         map[client.Object]cache.ByObject{&batchv1.Job{}: ours, &corev1.Pod{}: ours},
+		ByObject:         map[client.Object]cache.ByObject{&batchv1.Job{}: ours, &corev1.Pod{}: {Label: ours.Label, Transform: slimPod}},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}
 	if len(namespaces) > 0 {
@@ -47,6 +47,23 @@ func CacheOptions(namespaces []string) cache.Options {
 		}
 	}
 	return o
+}
+
+// slimPod drops the bulk of a pod that no plan looks at, as the cache holds thousands: they read its metadata, its node, what it
+// requests, and its status.
+func slimPod(o any) (any, error) {
+	pod, ok := o.(*corev1.Pod)
+	if !ok {
+		return o, nil // the last word of a watch about one that is gone
+	}
+	pod.ManagedFields = nil
+	delete(pod.Annotations, v1alpha1.AnnotationSpec)
+	full := pod.Spec
+	pod.Spec = corev1.PodSpec{NodeName: full.NodeName, ResourceClaims: full.ResourceClaims, Resources: full.Resources}
+	for _, c := range full.Containers {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources})
+	}
+	return pod, nil
 }
 
 // Setup registers all controllers with a manager that works in the given namespaces (none given means all), and what they
