@@ -75,6 +75,10 @@ func components(l layout.Layout, s Settings, importPause step) []component {
 				"--authorization-mode=Node,RBAC",
 				"--enable-admission-plugins=NodeRestriction",
 				"--allow-privileged=true",
+				"--audit-policy-file=" + l.Path("conf", "audit.yaml"),
+				"--audit-log-path=" + l.Log("audit"),
+				"--audit-log-maxsize=100",
+				"--audit-log-maxbackup=1",
 			},
 		},
 		{name: "kube-controller-manager", after: []step{apiReady}, args: []string{

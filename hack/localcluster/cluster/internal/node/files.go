@@ -24,6 +24,7 @@ var config embed.FS
 
 // configFiles maps each embedded template to the file that it becomes in the cluster's conf folder.
 var configFiles = map[string]string{
+	"audit.yaml":      "audit.yaml",
 	"containerd.toml": "containerd.toml",
 	"kubelet.yaml":    "kubelet.yaml",
 	"kube-proxy.yaml": "kube-proxy.yaml",
