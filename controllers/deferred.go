@@ -80,7 +80,7 @@ func forget(e *Engine, o client.Object) { e.deferred.Delete(deferralKey(o)) }
 // bury drops all that is remembered of an object that is gone.
 func bury(e *Engine, o client.Object) {
 	forget(e, o)
-	e.rooms.want(o, false)
+	e.rooms.want(o, false, nil, e.Clock.Now())
 }
 
 func deferralKey(o client.Object) string {

@@ -61,7 +61,9 @@ func (e *Engine) base(ctx context.Context, o client.Object, runtime string, chil
 	case client.IgnoreNotFound(err) != nil:
 		return b, done, err
 	}
-	b.Room, done, err = e.room(ctx, o)
+	if b.Room, done, err = e.room(ctx, o); b.Room != nil {
+		b.Line = e.rooms.inLine(o, e.Clock.Now())
+	}
 	return b, done, err
 }
 

@@ -60,8 +60,8 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 	}
 	failed, err := e.execute(ctx, next.Create, next.Delete)
 	err = errors.Join(err, e.resize(ctx, next.Resize), e.giveBack(ctx, next.GiveBack))
+	e.rooms.want(s.object, next.WantsRoom, next.Waiting, e.Clock.Now())
 	s.done()
-	e.rooms.want(s.object, next.WantsRoom)
 	for _, f := range failed {
 		s.takeBack(&next.Status, f, metav1.NewTime(e.Clock.Now()))
 		if !f.refused() {

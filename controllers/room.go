@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/plan"
 	"github.com/spatialalign/operator/internal/quota"
 )
 
@@ -29,6 +31,17 @@ type rooms struct {
 	promises map[types.UID]promise
 	// wanting are the objects that want more room, by kind.
 	wanting map[string]map[client.ObjectKey]bool
+	// line are the stages that have no pod for want of room, those first that have waited for longest.
+	line []waiter
+}
+
+// waiter is a stage in the line.
+type waiter struct {
+	kind string
+	key  client.ObjectKey
+	plan.Waiter
+	// until is when its object must have been planned again; later nothing is kept for it.
+	until time.Time
 }
 
 type promise struct {
@@ -37,7 +50,7 @@ type promise struct {
 	until time.Time
 }
 
-// keep is how long a promise outlasts a cache that does not show its Job.
+// keep is how long a promise outlasts a cache that does not show its Job, and a place in the line an object that fails to be planned.
 const keep = 30 * time.Second
 
 // room is what quotas leave in the namespace of an object beside what its other Jobs are still to use, and nil where there are
@@ -152,11 +165,50 @@ func (r *rooms) unseen(namespace string, seen []batchv1.Job, now time.Time) map[
 	return list
 }
 
-// want remembers whether an object wants more room.
-func (r *rooms) want(o client.Object, wants bool) {
+// inLine are the stages that wait for room in the namespace of an object, those first that have waited for longest.
+func (r *rooms) inLine(o client.Object, now time.Time) []plan.Waiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kind, key := kindOf(o), client.ObjectKeyFromObject(o)
+	var line []plan.Waiter
+	for _, w := range r.line {
+		if w.key.Namespace == key.Namespace && now.Before(w.until) {
+			w.Own = w.kind == kind && w.key == key
+			line = append(line, w.Waiter)
+		}
+	}
+	return line
+}
+
+// stand keeps the places in the line of those stages of an object that wait, and gives the last ones to those that are new.
+func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, until time.Time) {
+	waiting = slices.Clone(waiting)
+	r.line = slices.DeleteFunc(r.line, func(w waiter) bool { return w.kind == kind && w.key == key && !slices.ContainsFunc(waiting, w.same) })
+	for i := range r.line {
+		if w := &r.line[i]; w.kind == kind && w.key == key {
+			at := slices.IndexFunc(waiting, w.same)
+			w.Waiter, w.until = waiting[at], until
+			waiting = slices.Delete(waiting, at, at+1)
+		}
+	}
+	for _, w := range waiting {
+		r.line = append(r.line, waiter{kind, key, w, until})
+	}
+}
+
+// same says that it is the stage that waits, in whatever attempt.
+func (w waiter) same(other plan.Waiter) bool {
+	place := other.Place
+	place.Attempt = w.Place.Attempt
+	return w.Place == place
+}
+
+// want remembers whether an object wants more room, and which of its stages have no pod for want of it.
+func (r *rooms) want(o client.Object, wants bool, waiting []plan.Waiter, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kind, key := kindOf(o), client.ObjectKeyFromObject(o)
+	r.stand(kind, key, waiting, now.Add(keep))
 	if !wants {
 		delete(r.wanting[kind], key)
 		return

@@ -45,6 +45,8 @@ type Base struct {
 	Leaving bool
 	// Room is what quotas leave to the object's stages beside what is promised to others; nil where there are no quotas.
 	Room *quota.Room
+	// Line is who waits for room in the namespace, of this object and of others, in the order in which they began to.
+	Line []Waiter
 	// Children are all live children of the object.
 	Children []Child
 }
@@ -102,6 +104,8 @@ type Next[Status any] struct {
 	Status   Status
 	// WantsRoom says that a change of the namespace's quotas may let a stage begin, or go faster.
 	WantsRoom bool
+	// Waiting are the object's stages that have no pod for want of room.
+	Waiting []Waiter
 	// Deferrable says that the status holds nothing yet that could not be derived again from the
 	// children, so that its write may wait for the next result or the next look at the progress.
 	Deferrable bool

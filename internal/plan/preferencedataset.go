@@ -55,7 +55,7 @@ func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Pare
 		cond.wait(unbegun)
 	}
 	return Next[v1alpha1.PreferenceDatasetStatus]{
-		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting,
+		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting, Waiting: s.space.waiting,
 		RequeueAfter: s.space.again(b.Config.ProgressInterval),
 		Deferrable:   routine(parent != nil, dataset.Status.Conditions, status.Conditions, dataset.Status.Stages, status.Stages),
 	}

@@ -22,10 +22,20 @@ type Resize struct {
 	Live int32
 }
 
+// Waiter is a stage that has no pod for want of room.
+type Waiter struct {
+	// Own says that it is of the object that is planned.
+	Own    bool
+	Place  jobs.Place
+	Demand quota.Demand
+}
+
 // space hands out what the quotas of the namespace leave, in one pass over the stages of an object.
 type space struct {
-	room   *quota.Room
-	resize []Resize
+	room *quota.Room
+	// line is who waits for room, and waiting are those of this object after this pass.
+	line, waiting []Waiter
+	resize        []Resize
 	// short are stand-ins for the Jobs that are not created for want of room.
 	short []*Child
 	// wanting says that some Job has, or would have, fewer pods than it might.
@@ -34,7 +44,7 @@ type space struct {
 
 // newSpace lets the object's own Jobs have what they have begun to take, before any other begins.
 func newSpace(b *Base) *space {
-	s := &space{room: b.Room.Clone()}
+	s := &space{room: b.Room.Clone(), line: b.Line}
 	for _, see := range []func(*Child, *batchv1.Job){s.occupy, s.widen} {
 		for i := range b.Children {
 			if c := &b.Children[i]; c.Outcome.State == jobs.Active && !c.Deleting {
@@ -67,7 +77,7 @@ func (s *space) occupy(c *Child, job *batchv1.Job) {
 	}
 	switch {
 	case left == 0:
-		waits(c, s.room.Lack(ask, max(size.Least, 1)))
+		waits(c, s.room.Capped().Lack(ask, max(size.Least, 1)))
 	case c.Outcome.Message == "":
 		c.Outcome.Message = narrow(left, max(size.Most, size.Now))
 	}
@@ -79,12 +89,15 @@ func (s *space) widen(c *Child, job *batchv1.Job) {
 	if !size.Ours() || size.Now >= size.Most || s.resizes(job) {
 		return
 	}
-	more := s.room.Fit(ask, size.Most-size.Now)
-	s.wanting = s.wanting || more < size.Most-size.Now
-	if size.Now == 0 && more < size.Least {
-		waits(c, s.room.Lack(ask, size.Least))
-		return
+	if size.Now == 0 {
+		if lack := s.lacks(c.Place, quota.Demand{Ask: ask, Pods: size.Least}); lack != nil {
+			s.wanting = true
+			waits(c, lack)
+			return
+		}
 	}
+	more := s.behind(c.Place).Fit(ask, size.Most-size.Now)
+	s.wanting = s.wanting || more < size.Most-size.Now
 	now := size.Now + more
 	if more > 0 {
 		s.room.Take(ask, more)
@@ -120,19 +133,44 @@ func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
 		return "", true
 	}
 	ask, bounds := quota.Ask{Pod: &job.Spec.Template.Spec, Job: true}, jobs.BoundsOf(job)
-	if lack := s.room.Lack(ask, bounds.Least); lack != nil {
+	if lack := s.lacks(at, quota.Demand{Ask: ask, Pods: bounds.Least}); lack != nil {
 		waiting := &Child{Place: at}
 		waits(waiting, lack)
 		s.short, s.wanting = append(s.short, waiting), true
 		return lack.Message, false
 	}
-	n := s.room.Fit(ask, bounds.Most)
+	n := s.behind(at).Fit(ask, bounds.Most)
 	s.room.Take(ask, n)
 	if !bounds.Ours() || n == bounds.Most {
 		return "", true
 	}
 	job.Spec.Parallelism, s.wanting = &n, true
 	return narrow(n, bounds.Most), true
+}
+
+// lacks says why a stage without a pod may not begin: there is no room, or it is kept for those that wait longer. Then it stands
+// in line.
+func (s *space) lacks(at jobs.Place, d quota.Demand) *quota.Lack {
+	lack := s.behind(at).Capped().Lack(d.Ask, d.Pods)
+	if lack != nil && !lack.Never {
+		s.waiting = append(s.waiting, Waiter{Own: true, Place: at, Demand: d})
+	}
+	return lack
+}
+
+// behind is the room without what is kept for the stages of others that have waited for longer than the one at a place. Those that
+// no room will ever be enough for hold nobody up.
+func (s *space) behind(at jobs.Place) *quota.Room {
+	room := s.room.Clone()
+	for _, w := range s.line {
+		switch {
+		case w.Own && sameStage(w.Place, at):
+			return room
+		case !w.Own && room.Ever(w.Demand):
+			room.Take(w.Demand.Ask, w.Demand.Pods)
+		}
+	}
+	return room
 }
 
 func (s *space) resizes(job *batchv1.Job) bool {

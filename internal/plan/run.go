@@ -167,7 +167,7 @@ func (r *runPlan) loop() Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.Progress = progress(r.Now, r.stages.active, r.status.Progress)
 	return Next[v1alpha1.AlignmentRunStatus]{
-		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), Resize: r.stages.space.resize, WantsRoom: r.stages.space.wanting,
+		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), Resize: r.stages.space.resize, WantsRoom: r.stages.space.wanting, Waiting: r.stages.space.waiting,
 		RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
 	}
 }

@@ -121,7 +121,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 		again = min(again, firstLook)
 	}
 	return Next[v1alpha1.ScoringBatchStatus]{
-		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting,
+		Status: status, Create: s.create, Delete: endless(b.Children), Resize: s.space.resize, WantsRoom: s.space.wanting, Waiting: s.space.waiting,
 		RequeueAfter: s.space.again(again),
 		Deferrable:   routine(parent != nil, batch.Status.Conditions, status.Conditions, batch.Status.Stages, status.Stages),
 	}

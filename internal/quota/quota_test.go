@@ -148,7 +148,7 @@ func TestTake(t *testing.T) {
 		if got := r.Fit(quota.Ask{Pod: small}, 9); got != 3 {
 			t.Errorf("%d pods fit beside what is taken", got)
 		}
-		want := `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (1 of 8 used and 4 promised, 4 needed)`
+		want := `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (5 of 8 used, 4 needed)`
 		if got := said(r.Lack(quota.Ask{Pod: big}, 1)); got != want {
 			t.Errorf("says %q\nwant %q", got, want)
 		}

@@ -64,6 +64,46 @@ type Ask struct {
 	Job bool
 }
 
+// Demand is an Ask for a number of pods.
+type Demand struct {
+	Ask
+	Pods int32
+}
+
+// Ever says that a demand fits once all else has ended.
+func (r *Room) Ever(d Demand) bool {
+	if r == nil {
+		return true
+	}
+	empty := &Room{accounts: slices.Clone(r.accounts), limits: r.limits}
+	for i := range empty.accounts {
+		empty.accounts[i].used, empty.accounts[i].taken = nil, nil
+	}
+	return empty.Lack(d.Ask, d.Pods) == nil
+}
+
+// Capped is the room with no more taken than there is: what is asked for besides lacks as much as it needs, whatever others do. A
+// pod that is seen later than the quota that counts it is not told of twice.
+func (r *Room) Capped() *Room {
+	c := r.Clone()
+	if r == nil {
+		return c
+	}
+	for i := range c.accounts {
+		for name, taken := range c.accounts[i].taken {
+			left := c.accounts[i].hard[name].DeepCopy()
+			left.Sub(c.accounts[i].used[name])
+			if left.Sign() < 0 {
+				left = resource.Quantity{Format: left.Format}
+			}
+			if left.Cmp(taken) < 0 {
+				c.accounts[i].taken[name] = left
+			}
+		}
+	}
+	return c
+}
+
 // Fit is how many pods fit, up to n. A Job that does not fit has none.
 func (r *Room) Fit(a Ask, n int32) int32 {
 	for ; n > 0 && r.Lack(a, n) != nil; n-- {
@@ -138,13 +178,12 @@ func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
 	return &Lack{Message: fmt.Sprintf("ResourceQuota %q lacks %s", c.name, strings.Join(short, ", "))}
 }
 
-// usage of a resource, for people.
+// usage of a resource, for people. What is promised counts as used: it is so in a moment, and those who wait are not to be told
+// of each pod that comes and goes.
 func (c *account) usage(name corev1.ResourceName) string {
-	promised := ""
-	if taken := c.taken[name]; !taken.IsZero() {
-		promised = fmt.Sprintf(" and %s promised", text(taken))
-	}
-	return fmt.Sprintf("%s of %s used%s", text(c.used[name]), text(c.hard[name]), promised)
+	used := c.used[name].DeepCopy()
+	used.Add(c.taken[name])
+	return fmt.Sprintf("%s of %s used", text(used), text(c.hard[name]))
 }
 
 // asked is what a Job with n pods counts for in the quota: only what the quota bounds, and nothing that is zero.
