@@ -55,6 +55,14 @@ func TestLine(t *testing.T) {
 	stands(second, sample)
 	is("it has its place again when it is", "first Train", "second Sample", "first Sample")
 
+	served := train
+	served.Served = true
+	stands(first, sample, served)
+	is("who is served in vain keeps the place that it has", "first Train", "second Sample", "first Sample")
+	stands(first)
+	stands(first, served)
+	is("and is the first one to be served again", "first Train", "second Sample")
+
 	stands(first)
 	is("who begins, or waits no more, leaves", "second Sample")
 }

@@ -107,9 +107,16 @@ func (s subject[Status]) write(deferrable bool, e *Engine) bool {
 	if equality.Semantic.DeepEqual(s.recorded, s.status) {
 		return false
 	}
-	last := s.object.GetCreationTimestamp()
-	if was := s.ledger(s.recorded); was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
+	last, was := s.object.GetCreationTimestamp(), s.ledger(s.recorded)
+	if was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
 		last = *(*was.progress).LastUpdatedTime
+	}
+	for _, records := range was.stages {
+		for i := range *records {
+			if counted := (*records)[i].UsageTime; counted != nil && counted.After(last.Time) {
+				last = *counted
+			}
+		}
 	}
 	return !deferrable || e.Clock.Since(last.Time) >= e.Config.ProgressInterval
 }

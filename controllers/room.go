@@ -86,6 +86,9 @@ func (e *Engine) promised(ctx context.Context, owner client.Object, room *quota.
 	if err != nil {
 		return err
 	}
+	if err := e.holding(ctx, owner.GetNamespace(), list.Items, room); err != nil {
+		return err
+	}
 	unseen := e.rooms.unseen(owner.GetNamespace(), list.Items, e.Clock.Now())
 	for i := range list.Items {
 		job := &list.Items[i]
@@ -103,6 +106,34 @@ func (e *Engine) promised(ctx context.Context, owner client.Object, room *quota.
 		}
 	}
 	return nil
+}
+
+// holding corrects quotas that count fewer pods than are seen: the quota controller counts anew from time to time, and may know
+// less than admission had let in.
+func (e *Engine) holding(ctx context.Context, namespace string, list []batchv1.Job, room *quota.Room) error {
+	seen := room.Empty()
+	for i := range list {
+		var pods corev1.PodList
+		err := e.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingFields{ownerIndex: string(list[i].UID)}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return err
+		}
+		seen.Take(quota.Ask{Pod: &list[i].Spec.Template.Spec}, counted(pods.Items, e.Clock.Now()))
+	}
+	room.AtLeast(seen)
+	return nil
+}
+
+// counted is how many of some pods quotas count: not those that ended, nor those that should have.
+func counted(pods []corev1.Pod, now time.Time) (n int32) {
+	for i := range pods {
+		p := &pods[i]
+		ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		if late := p.DeletionTimestamp != nil && now.After(p.DeletionTimestamp.Time); !ended && !late {
+			n++
+		}
+	}
+	return n
 }
 
 // promise takes from the room what one Job is still to use: its pods, and itself where it is created so newly that no quota may
@@ -180,7 +211,8 @@ func (r *rooms) inLine(o client.Object, now time.Time) []plan.Waiter {
 	return line
 }
 
-// stand keeps the places in the line of those stages of an object that wait, and gives the last ones to those that are new.
+// stand keeps the places in the line of those stages of an object that wait, and gives the last ones to those that are new;
+// the first to those that were served in vain.
 func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, until time.Time) {
 	waiting = slices.Clone(waiting)
 	r.line = slices.DeleteFunc(r.line, func(w waiter) bool { return w.kind == kind && w.key == key && !slices.ContainsFunc(waiting, w.same) })
@@ -192,7 +224,11 @@ func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, 
 		}
 	}
 	for _, w := range waiting {
-		r.line = append(r.line, waiter{kind, key, w, until})
+		at := len(r.line)
+		if w.Served {
+			at = 0
+		}
+		r.line = slices.Insert(r.line, at, waiter{kind, key, w, until})
 	}
 }
 

@@ -22,12 +22,17 @@ type conditions struct {
 	list       *[]metav1.Condition
 	generation int64
 	now        metav1.Time
+	// was is what is recorded: what is as it was, whatever it was in between, is no transition.
+	was []metav1.Condition
 }
 
 func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(c.list, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: clip(message, maxConditionMessage), ObservedGeneration: c.generation, LastTransitionTime: c.now,
 	})
+	if was := meta.FindStatusCondition(c.was, kind); was != nil && was.Status == status {
+		meta.FindStatusCondition(*c.list, kind).LastTransitionTime = was.LastTransitionTime
+	}
 }
 
 // wait says that the object is not accepted yet.
@@ -85,11 +90,7 @@ func (c conditions) fail(f *failure) {
 // CreateRefused says, after the API server refused to create a child, what it said. before are the recorded
 // conditions: the same refusal again is no transition.
 func CreateRefused(list *[]metav1.Condition, before []metav1.Condition, generation int64, now metav1.Time, message string) {
-	was := meta.FindStatusCondition(before, v1alpha1.ConditionReconciling)
-	if was != nil && was.Status == metav1.ConditionTrue {
-		now = was.LastTransitionTime
-	}
-	conditions{list, generation, now}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
+	conditions{list, generation, now, before}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
 }
 
 // What status may hold of a message, in bytes.

@@ -15,7 +15,7 @@ import (
 func PreferenceDataset(b Base, dataset *v1alpha1.PreferenceDataset, parent *Parent, sources map[string]*v1alpha1.ScoringBatch) Next[v1alpha1.PreferenceDatasetStatus] {
 	status := *dataset.Status.DeepCopy()
 	(&mender{}).stages(&status.Stages, false)
-	cond := conditions{&status.Conditions, dataset.Generation, b.Now}
+	cond := conditions{&status.Conditions, dataset.Generation, b.Now, dataset.Status.Conditions}
 	if b.Leaving || Ended(status.Conditions) {
 		return Next[v1alpha1.PreferenceDatasetStatus]{Status: status, Delete: unfinished(b.Children)}
 	}

@@ -28,6 +28,8 @@ type Waiter struct {
 	Own    bool
 	Place  jobs.Place
 	Demand quota.Demand
+	// Served says that it has had its turn, and others took the room before its pods could.
+	Served bool
 }
 
 // space hands out what the quotas of the namespace leave, in one pass over the stages of an object.
@@ -78,6 +80,9 @@ func (s *space) occupy(c *Child, job *batchv1.Job) {
 	switch {
 	case left == 0:
 		waits(c, s.room.Capped().Lack(ask, max(size.Least, 1)))
+		if size.Ours() {
+			s.waiting = append(s.waiting, Waiter{Own: true, Place: c.Place, Demand: quota.Demand{Ask: ask, Pods: size.Least}, Served: true})
+		}
 	case c.Outcome.Message == "":
 		c.Outcome.Message = narrow(left, max(size.Most, size.Now))
 	}
@@ -90,7 +95,7 @@ func (s *space) widen(c *Child, job *batchv1.Job) {
 		return
 	}
 	if size.Now == 0 {
-		if lack := s.lacks(c.Place, quota.Demand{Ask: ask, Pods: size.Least}); lack != nil {
+		if lack := s.lacks(Waiter{Place: c.Place, Demand: quota.Demand{Ask: ask, Pods: size.Least}, Served: true}); lack != nil {
 			s.wanting = true
 			waits(c, lack)
 			return
@@ -133,7 +138,7 @@ func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
 		return "", true
 	}
 	ask, bounds := quota.Ask{Pod: &job.Spec.Template.Spec, Job: true}, jobs.BoundsOf(job)
-	if lack := s.lacks(at, quota.Demand{Ask: ask, Pods: bounds.Least}); lack != nil {
+	if lack := s.lacks(Waiter{Place: at, Demand: quota.Demand{Ask: ask, Pods: bounds.Least}}); lack != nil {
 		waiting := &Child{Place: at}
 		waits(waiting, lack)
 		s.short, s.wanting = append(s.short, waiting), true
@@ -150,10 +155,10 @@ func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
 
 // lacks says why a stage without a pod may not begin: there is no room, or it is kept for those that wait longer. Then it stands
 // in line.
-func (s *space) lacks(at jobs.Place, d quota.Demand) *quota.Lack {
-	lack := s.behind(at).Capped().Lack(d.Ask, d.Pods)
-	if lack != nil && !lack.Never {
-		s.waiting = append(s.waiting, Waiter{Own: true, Place: at, Demand: d})
+func (s *space) lacks(w Waiter) *quota.Lack {
+	lack := s.behind(w.Place).Capped().Lack(w.Demand.Ask, w.Demand.Pods)
+	if w.Own = true; lack != nil && !lack.Never {
+		s.waiting = append(s.waiting, w)
 	}
 	return lack
 }

@@ -44,7 +44,7 @@ func Run(b Base, run *v1alpha1.AlignmentRun, related Related) Next[v1alpha1.Alig
 	if mend(&r.status) {
 		r.was = r.status.DeepCopy()
 	}
-	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now}
+	r.cond = conditions{&r.status.Conditions, run.Generation, b.Now, run.Status.Conditions}
 	if !Ended(r.status.Conditions) {
 		r.adopt()
 	}

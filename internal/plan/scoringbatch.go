@@ -57,7 +57,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	if status.Progress != nil && status.Progress.Iteration == nil {
 		status.Progress = nil
 	}
-	cond := conditions{&status.Conditions, batch.Generation, b.Now}
+	cond := conditions{&status.Conditions, batch.Generation, b.Now, batch.Status.Conditions}
 	for i := range b.Children {
 		if c := &b.Children[i]; c.Place.Stage == v1alpha1.StageTrack || c.Place.Stage == v1alpha1.StageScore {
 			adopt(&status.Stages, c, b.Children, b.Now)

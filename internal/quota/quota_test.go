@@ -233,3 +233,41 @@ func TestLimitRanges(t *testing.T) {
 		})
 	}
 }
+
+// TestCapped: what others are to take beyond the quota is nothing that a stage lacks.
+func TestCapped(t *testing.T) {
+	one := quota.Ask{Pod: pod("", "nvidia.com/gpu=1")}
+	for used, want := range map[string]string{
+		"requests.nvidia.com/gpu=3": `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (4 of 4 used, 1 needed)`,
+		"requests.nvidia.com/gpu=6": `ResourceQuota "team-a" lacks 3 requests.nvidia.com/gpu (6 of 4 used, 1 needed)`,
+	} {
+		room := quota.New([]corev1.ResourceQuota{quotaOf("requests.nvidia.com/gpu=4", used)}, nil)
+		room.Take(one, 7)
+		if got := said(room.Capped().Lack(one, 1)); got != want {
+			t.Errorf("says %q\nwant %q", got, want)
+		}
+	}
+}
+
+// TestEver: what is more than the quota as a whole never fits.
+func TestEver(t *testing.T) {
+	room := quota.New([]corev1.ResourceQuota{quotaOf("requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=4")}, nil)
+	ask := quota.Ask{Pod: pod("", "nvidia.com/gpu=1")}
+	if !room.Ever(quota.Demand{Ask: ask, Pods: 4}) || room.Ever(quota.Demand{Ask: ask, Pods: 5}) {
+		t.Error("4 pods fit once all has ended, 5 never")
+	}
+}
+
+// TestAtLeast: pods that are seen count, also where the quota has not counted them.
+func TestAtLeast(t *testing.T) {
+	ask := quota.Ask{Pod: pod("", "nvidia.com/gpu=1")}
+	for used, want := range map[string]int32{"": 1, "requests.nvidia.com/gpu=1": 1, "requests.nvidia.com/gpu=4": 0} {
+		room := quota.New([]corev1.ResourceQuota{quotaOf("requests.nvidia.com/gpu=4", used)}, nil)
+		seen := room.Empty()
+		seen.Take(ask, 3)
+		room.AtLeast(seen)
+		if got := room.Fit(ask, 9); got != want {
+			t.Errorf("%d pods fit beside three that are seen, where %q is counted; want %d", got, used, want)
+		}
+	}
+}

@@ -71,15 +71,37 @@ type Demand struct {
 }
 
 // Ever says that a demand fits once all else has ended.
-func (r *Room) Ever(d Demand) bool {
+func (r *Room) Ever(d Demand) bool { return r.Empty().Lack(d.Ask, d.Pods) == nil }
+
+// Empty is the room once all has ended.
+func (r *Room) Empty() *Room {
 	if r == nil {
-		return true
+		return nil
 	}
-	empty := &Room{accounts: slices.Clone(r.accounts), limits: r.limits}
-	for i := range empty.accounts {
-		empty.accounts[i].used, empty.accounts[i].taken = nil, nil
+	e := &Room{accounts: slices.Clone(r.accounts), limits: r.limits}
+	for i := range e.accounts {
+		e.accounts[i].used, e.accounts[i].taken = nil, corev1.ResourceList{}
 	}
-	return empty.Lack(d.Ask, d.Pods) == nil
+	return e
+}
+
+// AtLeast makes the room's quotas count no less than what was taken from another room of the same quotas.
+func (r *Room) AtLeast(seen *Room) {
+	if r == nil {
+		return
+	}
+	for i := range r.accounts {
+		c := &r.accounts[i]
+		for name, least := range seen.accounts[i].taken {
+			if used := c.used[name]; used.Cmp(least) < 0 {
+				c.used = maps.Clone(c.used)
+				if c.used == nil {
+					c.used = corev1.ResourceList{}
+				}
+				c.used[name] = least
+			}
+		}
+	}
 }
 
 // Capped is the room with no more taken than there is: what is asked for besides lacks as much as it needs, whatever others do. A
