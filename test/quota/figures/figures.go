@@ -1,0 +1,166 @@
+// Package figures computes how well runs that compete for GPUs shared them, from the times of their pods. Kubernetes keeps
+// times in whole seconds: that is the error of each.
+package figures
+
+import (
+	"slices"
+	"time"
+)
+
+// Pod of a stage, with its times: bound to a node, running, ended.
+type Pod struct {
+	GPUs                      int64
+	Scheduled, Running, Ended time.Time
+}
+
+// Job of a stage. Owner is the stage of the run that it is a part of, as a scoring has two Jobs.
+type Job struct {
+	Owner   Stage
+	Created time.Time
+	Pods    []Pod
+}
+
+// Stage of a run.
+type Stage struct {
+	Iteration int
+	Name      string
+}
+
+// Run is one of the crowd, from its creation to its end.
+type Run struct {
+	Created, Ended time.Time
+	Jobs           []Job
+}
+
+// Crowd shares so many GPUs.
+type Crowd struct {
+	GPUs int64
+	Runs []Run
+}
+
+// Busy is the GPU time of all pods, from scheduling to end: what the operator counts as well.
+func (c Crowd) Busy() time.Duration {
+	return c.sum(func(p Pod) time.Duration { return time.Duration(p.GPUs) * p.Ended.Sub(p.Scheduled) })
+}
+
+// Computing is the part of it in which containers ran.
+func (c Crowd) Computing() time.Duration {
+	return c.sum(func(p Pod) time.Duration { return time.Duration(p.GPUs) * p.Ended.Sub(p.Running) })
+}
+
+func (c Crowd) sum(of func(Pod) time.Duration) (total time.Duration) {
+	for _, r := range c.Runs {
+		for _, j := range r.Jobs {
+			for _, p := range j.Pods {
+				total += of(p)
+			}
+		}
+	}
+	return total
+}
+
+// Makespan is from the first run's creation to the last one's end.
+func (c Crowd) Makespan() time.Duration {
+	first, last := c.Runs[0].Created, c.Runs[0].Ended
+	for _, r := range c.Runs {
+		if r.Created.Before(first) {
+			first = r.Created
+		}
+		if r.Ended.After(last) {
+			last = r.Ended
+		}
+	}
+	return last.Sub(first)
+}
+
+// Utilisation is the share of the GPU time that was there and that pods had.
+func (c Crowd) Utilisation() float64 {
+	return float64(c.Busy()) / float64(c.GPUs) / float64(c.Makespan())
+}
+
+// Chain is the longest row of pods of one run of which each had to wait for the one before, as they lasted.
+func (c Crowd) Chain() (longest time.Duration) {
+	for _, r := range c.Runs {
+		longest = max(longest, r.chain())
+	}
+	return longest
+}
+
+// chain of a run of one iteration that starts with a dataset: it trains beside the baseline.
+func (r Run) chain() time.Duration {
+	row := func(stages ...Stage) (total time.Duration) {
+		for _, s := range stages {
+			for _, j := range r.Jobs {
+				if j.Owner == s {
+					total += j.longest()
+				}
+			}
+		}
+		return total
+	}
+	baseline := row(Stage{0, "EvaluationSample"}, Stage{0, "EvaluationScore"})
+	trained := row(Stage{1, "Train"}, Stage{1, "EvaluationPrepare"}, Stage{1, "EvaluationSample"}, Stage{1, "EvaluationScore"})
+	return row(Stage{0, "Prepare"}) + max(baseline, trained) + row(Stage{1, "Compare"}, Stage{1, "Lineage"})
+}
+
+// longest of a Job's pods, which run side by side.
+func (j Job) longest() (longest time.Duration) {
+	for _, p := range j.Pods {
+		longest = max(longest, p.Ended.Sub(p.Scheduled))
+	}
+	return longest
+}
+
+// Bound is what no scheduler could have been faster than, with pods that last as these did.
+func (c Crowd) Bound() time.Duration {
+	return max(c.Busy()/time.Duration(c.GPUs), c.Chain())
+}
+
+// Waits are, for each run, the times from a Job's creation until a pod of it ran, in all.
+func (c Crowd) Waits() []time.Duration {
+	return c.each(func(r Run) (total time.Duration) {
+		for _, j := range r.Jobs {
+			total += j.running().Sub(j.Created)
+		}
+		return total
+	})
+}
+
+// running is when the first pod of a Job ran.
+func (j Job) running() time.Time {
+	return slices.MinFunc(j.Pods, func(a, b Pod) int { return a.Running.Compare(b.Running) }).Running
+}
+
+// Idle is, for each run, how long it had no pod that ran: also what it waited before a Job of it was created.
+func (c Crowd) Idle() []time.Duration {
+	return c.each(func(r Run) time.Duration {
+		var pods []Pod
+		for _, j := range r.Jobs {
+			pods = append(pods, j.Pods...)
+		}
+		slices.SortFunc(pods, func(a, b Pod) int { return a.Running.Compare(b.Running) })
+		idle, until := time.Duration(0), r.Created
+		for _, p := range pods {
+			idle += max(p.Running.Sub(until), 0)
+			if p.Ended.After(until) {
+				until = p.Ended
+			}
+		}
+		return idle + max(r.Ended.Sub(until), 0)
+	})
+}
+
+func (c Crowd) each(of func(Run) time.Duration) (list []time.Duration) {
+	for _, r := range c.Runs {
+		list = append(list, of(r))
+	}
+	return list
+}
+
+// Mean and the longest of some times.
+func Mean(list []time.Duration) (mean, longest time.Duration) {
+	for _, d := range list {
+		mean += d
+	}
+	return mean / time.Duration(len(list)), slices.Max(list)
+}
