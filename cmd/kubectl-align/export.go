@@ -86,7 +86,7 @@ func (o *options) datasetExport(c *cobra.Command, args []string, name string) (a
 		return at, e, q, err
 	}
 	d := &v1alpha1.PreferenceDataset{}
-	if err = explain(at.client.Get(c.Context(), types.NamespacedName{Namespace: at.namespace, Name: name}, d)); err != nil {
+	if err := explain(at.client.Get(c.Context(), types.NamespacedName{Namespace: at.namespace, Name: name}, d)); err != nil {
 		return at, e, q, err
 	}
 	if q, err = export.OfDataset(d); err != nil {

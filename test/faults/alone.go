@@ -48,7 +48,7 @@ func (c *cluster) startAlone(ctx context.Context, namespace string) (*alone, err
 	}
 	address := free.Addr().String()
 	log, err := os.Create(filepath.Join(c.logs, namespace+".log"))
-	if err = errors.Join(err, free.Close()); err != nil {
+	if err := errors.Join(err, free.Close()); err != nil {
 		return nil, err
 	}
 	o := &alone{
