@@ -42,12 +42,8 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children)
-	defer done()
+	missing, err := r.missing(ctx, &run)
 	if err != nil {
-		return ctrl.Result{}, err
-	}
-	if base.Missing, err = r.missing(ctx, &run); err != nil {
 		return ctrl.Result{}, err
 	}
 	related, err := r.related(ctx, &run)
@@ -57,6 +53,13 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if related.Reservation, err = r.reservation(ctx, &run); err != nil {
 		return ctrl.Result{}, err
 	}
+	// Last: others wait until this object has had its turn at the namespace's room.
+	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children)
+	defer done()
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	base.Missing = missing
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{
 		object: &run, runtime: run.Spec.RuntimeRef.Name, status: &run.Status, recorded: recorded, urgent: urgent, done: done, ledger: runLedger,
 		announce: func(before, after *v1alpha1.AlignmentRunStatus) { r.announceRun(&run, before, after) },

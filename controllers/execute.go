@@ -88,7 +88,8 @@ func (e *Engine) resize(ctx context.Context, list []plan.Resize) error {
 				continue // the cache is behind
 			}
 		}
-		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"parallelism":%d}}`, r.Job.UID, r.Parallelism)
+		// Of this version only: a newer one may have been given more pods, and a higher number than the cache shows lower it.
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"resourceVersion":%q},"spec":{"parallelism":%d}}`, r.Job.UID, r.Job.ResourceVersion, r.Parallelism)
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: r.Job.Namespace, Name: r.Job.Name}}
 		switch err := e.Client.Patch(ctx, job, client.RawPatch(types.MergePatchType, patch)); {
 		case err == nil:

@@ -59,6 +59,12 @@ func TestLine(t *testing.T) {
 	served.Served = true
 	stands(first, sample, served)
 	is("who is served in vain keeps the place that it has", "first Train", "second Sample", "first Sample")
+	again := train
+	again.Place.Attempt = 1
+	stands(first, served, again)
+	stands(first, again)
+	is("of two attempts of a stage, as a status that somebody spoilt may tell, one stands when one waits", "first Train", "second Sample")
+
 	stands(first)
 	stands(first, served)
 	is("and is the first one to be served again", "first Train", "second Sample")

@@ -76,7 +76,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		case updateErr == nil:
 			written(e, s.object, over, s.status)
 		case apierrors.IsInvalid(updateErr) || apierrors.IsRequestEntityTooLargeError(updateErr):
-			forget(e, s.object) // it will never be recorded
+			remember(e, s.object, s.recorded, s.recorded, false) // it will never be recorded
 		default:
 			remember(e, s.object, s.recorded, &next.Status, true)
 		}

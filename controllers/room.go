@@ -215,14 +215,19 @@ func (r *rooms) inLine(o client.Object, now time.Time) []plan.Waiter {
 // the first to those that were served in vain.
 func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, until time.Time) {
 	waiting = slices.Clone(waiting)
-	r.line = slices.DeleteFunc(r.line, func(w waiter) bool { return w.kind == kind && w.key == key && !slices.ContainsFunc(waiting, w.same) })
-	for i := range r.line {
-		if w := &r.line[i]; w.kind == kind && w.key == key {
+	kept := r.line[:0]
+	for _, w := range r.line {
+		if w.kind == kind && w.key == key {
 			at := slices.IndexFunc(waiting, w.same)
+			if at < 0 {
+				continue // it begins, or waits no more
+			}
 			w.Waiter, w.until = waiting[at], until
 			waiting = slices.Delete(waiting, at, at+1)
 		}
+		kept = append(kept, w)
 	}
+	r.line = kept
 	for _, w := range waiting {
 		at := len(r.line)
 		if w.Served {
