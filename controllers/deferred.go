@@ -80,6 +80,7 @@ func forget(e *Engine, o client.Object) { e.deferred.Delete(deferralKey(o)) }
 // bury drops all that is remembered of an object that is gone.
 func bury(e *Engine, o client.Object) {
 	forget(e, o)
+	e.delays.over(o)
 	e.rooms.want(o, false, nil, e.Clock.Now())
 }
 

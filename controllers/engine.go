@@ -43,6 +43,7 @@ type Engine struct {
 	// deferred holds the statuses that were planned and not written: see deferral.
 	deferred sync.Map
 	rooms    rooms
+	delays   delays
 }
 
 // base observes what every kind's plan needs. done must be called when the plan is carried out: until then nobody else takes of

@@ -47,15 +47,16 @@ type subject[Status any] struct {
 // cache shows it is forgotten then.
 const settle = 5 * time.Second
 
-// catchUp is how soon a plan is made again that went by a cache that is behind.
-const catchUp = 50 * time.Millisecond
-
 // carryOut executes a plan and records it: status is written once, also after a failed execute; events and
 // metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
 	if len(next.Delete) > 0 || next.GiveBack != nil {
-		if behind, err := e.behind(ctx, s.object); behind || err != nil {
-			return ctrl.Result{RequeueAfter: catchUp}, err
+		behind, err := e.behind(ctx, s.object)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if behind {
+			return e.delays.again(s.object), nil
 		}
 	}
 	failed, err := e.execute(ctx, next.Create, next.Delete)
@@ -83,7 +84,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		if updateErr != nil {
 			if apierrors.IsConflict(updateErr) && err == nil {
 				// The cache is behind: what is newer is on its way and will be planned from.
-				return ctrl.Result{RequeueAfter: catchUp}, nil
+				return e.delays.again(s.object), nil
 			}
 			return ctrl.Result{}, errors.Join(err, client.IgnoreNotFound(updateErr))
 		}
@@ -98,6 +99,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	e.delays.over(s.object)
 	return ctrl.Result{RequeueAfter: next.RequeueAfter}, nil
 }
 
