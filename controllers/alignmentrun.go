@@ -53,11 +53,11 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if related.Reservation, err = r.reservation(ctx, &run); err != nil {
 		return ctrl.Result{}, err
 	}
-	// Last: others wait until this object has had its turn at the namespace's room.
-	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children)
+	// Last: others come again later while this object has its turn at the namespace's room.
+	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children, plan.Ended(run.Status.Conditions))
 	defer done()
 	if err != nil {
-		return ctrl.Result{}, err
+		return r.unplanned(&run, err)
 	}
 	base.Missing = missing
 	return carryOut(ctx, r.Engine, subject[v1alpha1.AlignmentRunStatus]{

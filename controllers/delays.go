@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// delays are for how long objects wait of which a plan could not be carried out, because the cache is behind: each time about
-// twice as long as the time before, until one is.
+// delays are for how long objects wait of which no plan could be carried out, because the cache is behind or another object has
+// the turn at the namespace's room: each time about twice as long as the time before, until one is.
 type delays struct {
 	mu sync.Mutex
 	// next delay of an object.

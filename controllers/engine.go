@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
@@ -46,9 +48,9 @@ type Engine struct {
 	delays   delays
 }
 
-// base observes what every kind's plan needs. done must be called when the plan is carried out: until then nobody else takes of
-// the room that it found.
-func (e *Engine) base(ctx context.Context, o client.Object, runtime string, children []plan.Child) (b plan.Base, done func(), err error) {
+// base observes what every kind's plan needs; what has ended needs no room. done must be called when the plan is carried out: until
+// then nobody else takes of the room that it found.
+func (e *Engine) base(ctx context.Context, o client.Object, runtime string, children []plan.Child, ended bool) (b plan.Base, done func(), err error) {
 	done = func() {}
 	leaving, err := e.leaving(ctx, o.GetNamespace(), children)
 	if err != nil {
@@ -62,10 +64,21 @@ func (e *Engine) base(ctx context.Context, o client.Object, runtime string, chil
 	case client.IgnoreNotFound(err) != nil:
 		return b, done, err
 	}
+	if ended {
+		return b, done, nil
+	}
 	if b.Room, done, err = e.room(ctx, o); b.Room != nil {
 		b.Line = e.rooms.inLine(o, e.Clock.Now())
 	}
 	return b, done, err
+}
+
+// unplanned is when to look again at an object for whose plan not all was to be had.
+func (e *Engine) unplanned(o client.Object, err error) (ctrl.Result, error) {
+	if errors.Is(err, errTurn) {
+		return e.delays.again(o), nil
+	}
+	return ctrl.Result{}, err
 }
 
 // leaving asks whether the namespace is being deleted, where a child looks as if that held it up.

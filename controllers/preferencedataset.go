@@ -39,10 +39,10 @@ func (r *DatasetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, done, err := r.base(ctx, &dataset, dataset.Spec.RuntimeRef.Name, children)
+	base, done, err := r.base(ctx, &dataset, dataset.Spec.RuntimeRef.Name, children, plan.Ended(dataset.Status.Conditions))
 	defer done()
 	if err != nil {
-		return ctrl.Result{}, err
+		return r.unplanned(&dataset, err)
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.PreferenceDatasetStatus]{
 		object: &dataset, runtime: dataset.Spec.RuntimeRef.Name, status: &dataset.Status, recorded: recorded, urgent: urgent, done: done, ledger: datasetLedger,

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -53,8 +54,12 @@ type promise struct {
 // keep is how long a promise outlasts a cache that does not show its Job, and a place in the line an object that fails to be planned.
 const keep = 30 * time.Second
 
+// errTurn says that another object has the turn at the room of the namespace.
+var errTurn = errors.New("another object has the turn at the room that the namespace's quotas leave")
+
 // room is what quotas leave in the namespace of an object beside what its other Jobs are still to use, and nil where there are
-// none. Nobody else takes from it until done is called.
+// none. Nobody else takes from it until done is called. Nobody is waited for: an API server that is slow in one namespace must
+// not keep the workers from the others.
 func (e *Engine) room(ctx context.Context, owner client.Object) (room *quota.Room, done func(), err error) {
 	namespace := client.InNamespace(owner.GetNamespace())
 	done = func() {}
@@ -70,7 +75,9 @@ func (e *Engine) room(ctx context.Context, owner client.Object) (room *quota.Roo
 		return nil, done, err
 	}
 	turn := e.rooms.turn(owner.GetNamespace())
-	turn.Lock()
+	if !turn.TryLock() {
+		return nil, done, errTurn
+	}
 	done = sync.OnceFunc(turn.Unlock)
 	if err := look(); err != nil { // somebody else had a turn meanwhile
 		return nil, done, err

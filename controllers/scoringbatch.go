@@ -44,10 +44,10 @@ func (r *BatchReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	base, done, err := r.base(ctx, &batch, batch.Spec.RuntimeRef.Name, children)
+	base, done, err := r.base(ctx, &batch, batch.Spec.RuntimeRef.Name, children, plan.Ended(batch.Status.Conditions))
 	defer done()
 	if err != nil {
-		return ctrl.Result{}, err
+		return r.unplanned(&batch, err)
 	}
 	return carryOut(ctx, r.Engine, subject[v1alpha1.ScoringBatchStatus]{
 		object: &batch, runtime: batch.Spec.RuntimeRef.Name, status: &batch.Status, recorded: recorded, urgent: urgent, done: done, ledger: batchLedger,

@@ -74,19 +74,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, namespaces
 			return fmt.Errorf("index %T: %w", o, err)
 		}
 	}
-	err := mgr.GetFieldIndexer().IndexField(ctx, &batchv1.Job{}, unfinishedIndex, func(o client.Object) []string {
-		if jobs.Finished(o.(*batchv1.Job)) {
-			return nil
-		}
-		return []string{"true"}
-	})
-	if err != nil {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &batchv1.Job{}, unfinishedIndex, unfinished); err != nil {
 		return fmt.Errorf("index unfinished Jobs: %w", err)
 	}
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, ownerIndex, byLabel(batchv1.ControllerUidLabel)); err != nil {
 		return fmt.Errorf("index pods: %w", err)
 	}
-	err = mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AlignmentApproval{}, approvalIndex, func(o client.Object) []string {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AlignmentApproval{}, approvalIndex, func(o client.Object) []string {
 		return []string{o.(*v1alpha1.AlignmentApproval).Spec.RunUID}
 	})
 	if err != nil {
@@ -121,4 +115,12 @@ func byLabel(label string) client.IndexerFunc {
 		}
 		return nil
 	}
+}
+
+// unfinished tells of a Job that has not ended.
+func unfinished(o client.Object) []string {
+	if jobs.Finished(o.(*batchv1.Job)) {
+		return nil
+	}
+	return []string{"true"}
 }

@@ -1,0 +1,71 @@
+package controllers
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+)
+
+// withQuota is an engine and the server of a namespace n with a quota of 4 pods, and these objects.
+func withQuota(objects ...client.Object) *Engine {
+	hard := corev1.ResourceList{"pods": resource.MustParse("4")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "q"}, Status: corev1.ResourceQuotaStatus{Hard: hard}}
+	server := fake.NewClientBuilder().WithScheme(Scheme()).WithObjects(quota).WithObjects(objects...).
+		WithIndex(&batchv1.Job{}, unfinishedIndex, unfinished).
+		WithIndex(&corev1.Pod{}, ownerIndex, byLabel(batchv1.ControllerUidLabel)).Build()
+	return &Engine{Client: server, Live: server, Clock: clock.RealClock{}}
+}
+
+// Whoever comes while another object of the namespace has its turn goes away and comes again; what has ended needs no turn.
+func TestNobodyWaitsForATurn(t *testing.T) {
+	e := withQuota()
+	run := func(name string) *v1alpha1.AlignmentRun {
+		return &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name}}
+	}
+	comes := func(o *v1alpha1.AlignmentRun, ended bool) (func(), error) {
+		t.Helper()
+		type turn struct {
+			done func()
+			err  error
+		}
+		turns := make(chan turn, 1)
+		go func() {
+			_, done, err := e.base(t.Context(), o, "r", nil, ended)
+			turns <- turn{done, err}
+		}()
+		select {
+		case has := <-turns:
+			return has.done, has.err
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s waits for a turn", o.Name)
+			return nil, nil
+		}
+	}
+	first, second := run("first"), run("second")
+	done, err := comes(first, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = comes(second, false)
+	if again, other := e.unplanned(second, err); !errors.Is(err, errTurn) || other != nil || again.RequeueAfter < catchUp {
+		t.Errorf("beside the turn of another: %v; planned again after %s, error %v", err, again.RequeueAfter, other)
+	}
+	if _, err := comes(second, true); err != nil {
+		t.Errorf("one that has ended: %v", err)
+	}
+	done()
+	if done, err = comes(second, false); err != nil {
+		t.Errorf("after that turn: %v", err)
+	}
+	done()
+}
