@@ -108,11 +108,26 @@ func (e *Engine) promised(ctx context.Context, owner client.Object, room *quota.
 		}
 	}
 	for _, job := range unseen {
+		ended, err := e.ended(ctx, job)
+		if err != nil {
+			return err
+		}
+		if ended {
+			e.rooms.kept(job.UID)
+			continue
+		}
 		if err := e.promise(ctx, owner, job, true, room); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ended reports whether the cache shows that a Job has ended. It may never have shown it before.
+func (e *Engine) ended(ctx context.Context, job *batchv1.Job) (bool, error) {
+	var now batchv1.Job
+	err := e.Client.Get(ctx, client.ObjectKeyFromObject(job), &now)
+	return err == nil && now.UID == job.UID && jobs.Finished(&now), client.IgnoreNotFound(err)
 }
 
 // holding corrects quotas that count fewer pods than are seen: the quota controller counts anew from time to time, and may know
@@ -181,6 +196,13 @@ func (r *rooms) made(job *batchv1.Job, now time.Time) {
 		r.promises = map[types.UID]promise{}
 	}
 	r.promises[job.UID] = promise{job.DeepCopy(), now.Add(keep)}
+}
+
+// kept says that nothing more is to come of what was promised to a Job.
+func (r *rooms) kept(job types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.promises, job)
 }
 
 // unseen are the Jobs of a namespace that the cache does not show yet, or not as they are.

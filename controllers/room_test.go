@@ -10,10 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/quota"
 )
 
 // withQuota is an engine and the server of a namespace n with a quota of 4 pods, and these objects.
@@ -68,4 +70,37 @@ func TestNobodyWaitsForATurn(t *testing.T) {
 		t.Errorf("after that turn: %v", err)
 	}
 	done()
+}
+
+// What was promised to a Job is free again as soon as the cache shows that it has ended, though it never showed that it ran.
+func TestEndedJobHoldsNoRoom(t *testing.T) {
+	e := withQuota()
+	run := &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "run", UID: "u"}}
+	room := func() int32 {
+		t.Helper()
+		room, done, err := e.room(t.Context(), run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		return room.Fit(quota.Ask{Pod: &corev1.PodSpec{}}, 100)
+	}
+	if free := room(); free != 4 {
+		t.Fatalf("room for %d pods, want 4", free)
+	}
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "job", UID: "j", Generation: 1},
+		Spec:       batchv1.JobSpec{Parallelism: ptr.To(int32(3)), Completions: ptr.To(int32(3))},
+	}
+	e.rooms.made(job, e.Clock.Now())
+	if free := room(); free != 1 {
+		t.Errorf("while the cache does not show the Job: room for %d pods, want 1", free)
+	}
+	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
+	if err := e.Client.Create(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if free := room(); free != 4 {
+		t.Errorf("when it has ended: room for %d pods, want 4", free)
+	}
 }
