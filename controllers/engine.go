@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/jobs"
 	"github.com/spatialalign/operator/internal/metrics"
 	"github.com/spatialalign/operator/internal/plan"
 )
@@ -118,7 +119,7 @@ func (e *Engine) parent(ctx context.Context, o client.Object) (*plan.Parent, err
 	}
 	reservation, err := e.reservation(ctx, &run)
 	if err == nil {
-		parent.Reserved = reservation.Reserved
+		parent.Reserved = reservation.For(jobs.Asked{Scheduling: run.Spec.Scheduling})
 	}
 	return parent, err
 }

@@ -122,6 +122,14 @@ func (r *Reservation) MadeFor(a Asked) bool {
 	return r.Object != nil && r.Object.GetAnnotations()[v1alpha1.AnnotationSpecDigest] == a.Mark()
 }
 
+// For is what the Workload gives to who asks for this; nil where it was made for something else.
+func (r *Reservation) For(a Asked) *Reserved {
+	if !r.MadeFor(a) {
+		return nil
+	}
+	return r.Reserved
+}
+
 // GivenBack is the Workload of a run whose pods are gone, without its quota: what Kueue does itself for Jobs. What was preempted
 // queues again at once; in all other cases Kueue says when.
 func (r *Reservation) GivenBack(now metav1.Time) *unstructured.Unstructured {

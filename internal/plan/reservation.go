@@ -23,10 +23,10 @@ func (r *runPlan) reserves() bool { return Reserves(r.run.Spec.Scheduling) }
 
 // reserved is what the run has now; nil for nothing. What was asked for with another scheduling is to be given back.
 func (r *runPlan) reserved() *jobs.Reserved {
-	if !r.reserves() || r.Reservation == nil || !r.Reservation.MadeFor(r.asked()) {
+	if !r.reserves() || r.Reservation == nil {
 		return nil
 	}
-	return r.Reservation.Reserved
+	return r.Reservation.For(r.asked())
 }
 
 func (r *runPlan) asked() jobs.Asked {
