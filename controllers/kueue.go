@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -37,14 +38,15 @@ const (
 	troubleStands = time.Minute
 )
 
-// workloadKind is Kueue's Workload, in whatever version the API server prefers.
+// workloadKind is Kueue's Workload, in whatever version the API server prefers when it is looked for.
 var workloadKind = schema.GroupKind{Group: jobs.KueueGroup, Kind: "Workload"}
 
 // Kueue knows what Kueue's Workloads say of Jobs. It watches them from the first time that a Job is in a queue and Kueue is
-// there, which may be long after the operator started.
+// there, which may be long after the operator started, and anew when the version that it watches is not served any more.
 type Kueue struct {
-	config     *rest.Config
-	mapper     meta.RESTMapper
+	config *rest.Config
+	// discover asks the API server what it serves now.
+	discover   func() (meta.RESTMapper, error)
 	namespaces []string
 	clock      clock.PassiveClock
 	// moved are the owners of Workloads that changed, once for each kind that is to be woken.
@@ -56,8 +58,9 @@ type Kueue struct {
 	// asked is when the API server was asked last whether Kueue is there, and absent that it was not.
 	asked  time.Time
 	absent bool
-	// informer of Workloads; nil while there is no watch.
+	// informer of Workloads; nil while there is no watch. end ends it.
 	informer cache.Informer
+	end      context.CancelFunc
 	// trouble of the watch, and when it was met.
 	trouble   error
 	troubleAt time.Time
@@ -75,7 +78,12 @@ type jobKey struct {
 }
 
 func newKueue(mgr ctrl.Manager, passed clock.PassiveClock, namespaces []string) *Kueue {
-	return &Kueue{config: mgr.GetConfig(), mapper: mgr.GetRESTMapper(), namespaces: namespaces, clock: passed, workloads: map[jobKey]jobs.Workload{}, reserved: map[types.UID]bool{}}
+	return &Kueue{
+		config: mgr.GetConfig(), namespaces: namespaces, clock: passed, workloads: map[jobKey]jobs.Workload{}, reserved: map[types.UID]bool{},
+		discover: func() (meta.RESTMapper, error) {
+			return apiutil.NewDynamicRESTMapper(mgr.GetConfig(), mgr.GetHTTPClient())
+		},
+	}
 }
 
 // Start lets the watch live as long as the manager.
@@ -113,8 +121,6 @@ func (k *Kueue) there() jobs.Queue {
 	switch {
 	case k.trouble == nil || k.clock.Since(k.troubleAt) >= troubleStands:
 		return jobs.Queue{Absent: k.informer == nil && k.absent}
-	case apierrors.IsNotFound(k.trouble):
-		return jobs.Queue{Absent: true}
 	default:
 		return jobs.Queue{Trouble: k.trouble.Error()}
 	}
@@ -126,10 +132,14 @@ func (k *Kueue) begin() {
 		return
 	}
 	k.asked = k.clock.Now()
-	mapping, err := k.mapper.RESTMapping(workloadKind)
+	var mapping *meta.RESTMapping
+	mapper, err := k.discover()
+	if err == nil {
+		mapping, err = mapper.RESTMapping(workloadKind)
+	}
 	k.absent = meta.IsNoMatchError(err)
 	if err == nil {
-		err = k.watch(mapping.GroupVersionKind)
+		err = k.watch(mapping.GroupVersionKind, mapper)
 	}
 	if k.trouble, k.troubleAt = err, k.asked; k.absent {
 		k.trouble = nil
@@ -137,43 +147,63 @@ func (k *Kueue) begin() {
 }
 
 // watch makes the cache of Workloads, and remembers of each no more than what plans read.
-func (k *Kueue) watch(kind schema.GroupVersionKind) error {
+func (k *Kueue) watch(kind schema.GroupVersionKind, mapper meta.RESTMapper) error {
 	c, err := cache.New(k.config, cache.Options{
-		Scheme: runtime.NewScheme(), Mapper: k.mapper, DefaultNamespaces: CacheOptions(k.namespaces).DefaultNamespaces, DefaultTransform: slim,
-		DefaultWatchErrorHandler: func(_ context.Context, _ *toolscache.Reflector, err error) { k.failed(err) },
+		Scheme: runtime.NewScheme(), Mapper: mapper, DefaultNamespaces: CacheOptions(k.namespaces).DefaultNamespaces, DefaultTransform: slim,
+		DefaultWatchErrorHandler: func(_ context.Context, _ *toolscache.Reflector, err error) { k.failed(kind.Version, err) },
 	})
 	if err != nil {
 		return fmt.Errorf("cache Kueue's Workloads: %w", err)
 	}
 	workload := &unstructured.Unstructured{}
 	workload.SetGroupVersionKind(kind)
-	informer, err := c.GetInformer(k.run, workload, cache.BlockUntilSynced(false))
+	ctx, end := context.WithCancel(k.run)
+	informer, err := c.GetInformer(ctx, workload, cache.BlockUntilSynced(false))
+	if err == nil {
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: k.seen, UpdateFunc: func(_, o any) { k.seen(o) }, DeleteFunc: k.gone,
+		})
+	}
 	if err != nil {
+		end()
 		return fmt.Errorf("watch Kueue's Workloads: %w", err)
 	}
-	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: k.seen, UpdateFunc: func(_, o any) { k.seen(o) }, DeleteFunc: k.gone,
-	}); err != nil {
-		return fmt.Errorf("watch Kueue's Workloads: %w", err)
-	}
-	k.informer, k.version = informer, kind.Version
+	k.informer, k.end, k.version = informer, end, kind.Version
 	go func() {
-		if err := c.Start(k.run); err != nil {
-			k.failed(err)
+		if err := c.Start(ctx); err != nil {
+			k.failed(kind.Version, err)
 		}
 	}()
 	ctrl.Log.WithName("kueue").Info("Kueue is installed: watching its Workloads", "version", kind.Version)
 	return nil
 }
 
-// failed keeps an error of the watch that people can do something about. Others pass.
-func (k *Kueue) failed(err error) {
-	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
-		return
+// failed keeps an error of the watch of a version that people can do something about. Others pass.
+func (k *Kueue) failed(version string, err error) {
+	switch {
+	case apierrors.IsNotFound(err):
+		k.unserved(version)
+	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.trouble, k.troubleAt = err, k.clock.Now()
 	}
+}
+
+// unserved ends the watch of a version that the API server does not serve any more: Kueue was upgraded, or is gone. What it serves
+// now is looked for anew.
+func (k *Kueue) unserved(version string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.trouble, k.troubleAt = err, k.clock.Now()
+	if k.version != version || version == "" {
+		return // known already
+	}
+	if k.end != nil {
+		k.end()
+	}
+	k.informer, k.end, k.version = nil, nil, ""
+	k.trouble, k.troubleAt = fmt.Errorf("the API server does not serve Kueue's %s any more", version), k.clock.Now()
+	ctrl.Log.WithName("kueue").Info("a version of Kueue's API is not served any more: looking for another one", "version", version)
 }
 
 // seen keeps what a Workload says, and wakes the owners of its Job if that is news.

@@ -78,6 +78,7 @@ func TestKueueAppears(t *testing.T) {
 		}
 	}
 	t.Run("and a run reserves as a whole", testReservation)
+	t.Run("and Kueue is upgraded", testUpgradedKueue)
 }
 
 // quotaReads waits until a run's QuotaReserved condition says something.

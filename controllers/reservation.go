@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,10 +30,18 @@ func (e *Engine) reservation(ctx context.Context, run *v1alpha1.AlignmentRun) (*
 		return r, nil
 	}
 	err := e.lookUp(ctx, run, r)
-	if apierrors.IsForbidden(err) {
+	if unserved(err) {
+		e.Kueue.unserved(version)
+	}
+	if unserved(err) || apierrors.IsForbidden(err) {
 		*r, err = jobs.Reservation{Queue: jobs.Queue{Trouble: err.Error()}, Version: version}, nil
 	}
 	return r, err
+}
+
+// unserved says that the API server does not know what was asked for as a kind: it tells nothing about whether the object exists.
+func unserved(err error) bool {
+	return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 func (e *Engine) lookUp(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs.Reservation) error {
@@ -88,10 +97,14 @@ func (e *Engine) ofKueue(ctx context.Context, kind, version string, key client.O
 	u := &unstructured.Unstructured{}
 	u.SetAPIVersion(jobs.KueueGroup + "/" + version)
 	u.SetKind(kind)
-	if err := e.Live.Get(ctx, key, u); err != nil {
+	switch err := e.Live.Get(ctx, key, u); {
+	case err == nil:
+		return u, nil
+	case unserved(err):
+		return nil, err
+	default:
 		return nil, client.IgnoreNotFound(err)
 	}
-	return u, nil
 }
 
 // giveBack writes the status of a Workload whose pods are gone. Somebody who was faster is right.

@@ -232,10 +232,11 @@ func TestReserved(t *testing.T) {
 		w, _ := jobs.Reserve(asked(works, "v1beta2"), works)
 		return w
 	}
-	deleted, inactive, spoilt := admittedTo(fresh(), 4), admittedTo(fresh(), 4), admittedTo(fresh(), 4)
+	deleted, inactive, spoilt, strange := admittedTo(fresh(), 4), admittedTo(fresh(), 4), admittedTo(fresh(), 4), admittedTo(fresh(), 4)
 	deleted.SetDeletionTimestamp(ptr.To(metav1.NewTime(now)))
 	inactive.Object["spec"].(map[string]any)["active"] = false
 	spoilt.Object["status"].(map[string]any)["admission"] = "all of it"
+	strange.Object["status"].(map[string]any)["admission"] = map[string]any{"grants": []any{}}
 	for name, tt := range map[string]struct {
 		workload                    *unstructured.Unstructured
 		reserved, takenBack, isOver bool
@@ -243,11 +244,15 @@ func TestReserved(t *testing.T) {
 		"new": {fresh(), false, false, false}, "admitted": {admittedTo(fresh(), 4), true, false, false},
 		"evicted": {admittedTo(fresh(), 4, "Evicted"), false, true, false}, "finished": {admittedTo(fresh(), 4, "Finished"), false, false, true},
 		"deleted": {deleted, false, false, false}, "deactivated": {inactive, false, false, false}, "spoilt": {spoilt, false, false, false},
+		"strange": {strange, false, false, false},
 	} {
 		r := &jobs.Reservation{}
 		flavours := r.See(tt.workload)
 		if (r.Reserved != nil) != tt.reserved || r.TakenBack() != tt.takenBack || r.Over() != tt.isOver {
 			t.Errorf("%s: reserved %+v, taken back %t, over %t", name, r.Reserved, r.TakenBack(), r.Over())
+		}
+		if unclear := name == "spoilt" || name == "strange"; r.Unclear != unclear {
+			t.Errorf("%s: unclear %t", name, r.Unclear)
 		}
 		if tt.reserved && cmp.Diff([]string{"h100", "plain"}, flavours) != "" {
 			t.Errorf("%s: the flavours are %v", name, flavours)

@@ -42,6 +42,8 @@ type Reservation struct {
 	Known bool
 	// Object as the API server has it.
 	Object *unstructured.Unstructured
+	// Unclear says that the Workload may be admitted, in a way that the operator does not understand: no eviction follows from it.
+	Unclear bool
 	// Reserved is nil while Kueue has not admitted it, or takes it back.
 	Reserved *Reserved
 	// Priority of the WorkloadPriorityClass that a new one is to have, and Problem why it cannot be had.
@@ -62,12 +64,16 @@ func (r *Reservation) See(u *unstructured.Unstructured) (flavours []string) {
 		Status Workload `json:"status"`
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &seen); err != nil {
-		return nil // not as we know it: it tells nothing
+		r.Unclear = true
+		return nil
 	}
 	w := &seen.Status
 	r.Workload = w
-	if u.GetDeletionTimestamp() != nil || !ptr.Deref(seen.Spec.Active, true) || !w.is(workloadAdmitted) || w.is(workloadEvicted) || w.is(workloadFinished) ||
-		w.Admission == nil || len(w.Admission.PodSetAssignments) != 1 || len(seen.Spec.PodSets) != 1 || len(seen.Spec.PodSets[0].Template.Spec.Containers) != 1 {
+	if u.GetDeletionTimestamp() != nil || !ptr.Deref(seen.Spec.Active, true) || !w.is(workloadAdmitted) || w.is(workloadEvicted) || w.is(workloadFinished) {
+		return nil
+	}
+	if w.Admission == nil || len(w.Admission.PodSetAssignments) != 1 || len(seen.Spec.PodSets) != 1 || len(seen.Spec.PodSets[0].Template.Spec.Containers) != 1 {
+		r.Unclear = true
 		return nil
 	}
 	given := w.Admission.PodSetAssignments[0]
@@ -98,6 +104,9 @@ func (r *Reservation) Waiting(queue v1alpha1.QueueName) (reason, message string)
 			"Install it, or suspend the run and take reservation and queueName out of spec.scheduling", queue)
 	case r.Trouble != "":
 		return v1alpha1.ReasonQueued, clip(fmt.Sprintf("queue %s: the operator cannot read the run's Workload: %s", queue, r.Trouble))
+	case r.Object != nil && r.Unclear:
+		return v1alpha1.ReasonQueued, fmt.Sprintf("reservation for the whole run, queue %s: Workload %s says what this version of the operator does not understand",
+			queue, r.Object.GetName())
 	case r.Object == nil && r.Problem != "":
 		return v1alpha1.ReasonReservationRefused, r.Problem
 	}

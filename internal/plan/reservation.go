@@ -76,7 +76,7 @@ func (r *runPlan) kept(o Object, at jobs.Place) string {
 // evict takes the children off the GPUs that the run has no reservation for any more. Their work is in the store, and they have not
 // failed: they go as if somebody had deleted them. While nobody can tell what Kueue says, what runs goes on.
 func (r *runPlan) evict() []Object {
-	if !r.reserves() || r.reserved() != nil || r.Reservation == nil || !r.Reservation.Known {
+	if !r.reserves() || r.reserved() != nil || r.Reservation == nil || !r.Reservation.Known || r.Reservation.Unclear {
 		return nil
 	}
 	var objects []Object

@@ -180,14 +180,25 @@ func TestPodsKeepWithinTheReservation(t *testing.T) {
 
 // While nobody can tell what Kueue says, what runs goes on, nothing starts, and nothing is given back.
 func TestReservationThatCannotBeRead(t *testing.T) {
-	for name, blind := range map[string]*jobs.Reservation{
-		"forbidden": {Version: "v1beta2", Queue: jobs.Queue{Trouble: "workloads is forbidden"}}, "Kueue is gone": {Queue: jobs.Queue{Absent: true}},
+	for name, blind := range map[string]func(*kueue) *jobs.Reservation{
+		"forbidden": func(*kueue) *jobs.Reservation {
+			return &jobs.Reservation{Version: "v1beta2", Queue: jobs.Queue{Trouble: "workloads is forbidden"}}
+		},
+		"Kueue is gone": func(*kueue) *jobs.Reservation { return &jobs.Reservation{Queue: jobs.Queue{Absent: true}} },
+		"it is admitted in the words of another version": func(k *kueue) *jobs.Reservation {
+			k.workload.Object["status"].(map[string]any)["admission"] = map[string]any{"grants": []any{}}
+			return k.seen()
+		},
+		"it is in no words that are known": func(k *kueue) *jobs.Reservation {
+			k.workload.Object["status"].(map[string]any)["conditions"] = "Admitted"
+			return k.seen()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, rising)
 			w.withKueue()
 			w.until(1, v1alpha1.StageSample)
-			w.related.Reservation = blind
+			w.related.Reservation = blind(w.kueue)
 			if next := Run(w.base(), w.run, w.related); len(next.Create)+len(next.Delete) > 0 || next.GiveBack != nil {
 				t.Errorf("creates %d, deletes %d", len(next.Create), len(next.Delete))
 			}
