@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -41,8 +42,8 @@ const (
 // workloadKind is Kueue's Workload, in whatever version the API server prefers when it is looked for.
 var workloadKind = schema.GroupKind{Group: jobs.KueueGroup, Kind: "Workload"}
 
-// Kueue knows what Kueue's Workloads say of Jobs. It watches them from the first time that a Job is in a queue and Kueue is
-// there, which may be long after the operator started, and anew when the version that it watches is not served any more.
+// Kueue knows what Kueue's Workloads say of Jobs. It watches them from the start or, where Kueue is not there yet, from the first
+// time that a Job is in a queue and it is; and anew when the version that it watches is not served any more.
 type Kueue struct {
 	config *rest.Config
 	// discover asks the API server what it serves now.
@@ -86,11 +87,18 @@ func newKueue(mgr ctrl.Manager, passed clock.PassiveClock, namespaces []string) 
 	}
 }
 
-// Start lets the watch live as long as the manager.
+// Start lets the watch live as long as the manager, and begins it though no Job may ever be in a queue: a run may have a Workload
+// that it asked for before the operator started, and does not ask for any more.
 func (k *Kueue) Start(ctx context.Context) error {
 	k.mu.Lock()
 	k.run = ctx
 	k.mu.Unlock()
+	_ = wait.PollUntilContextCancel(ctx, askAgain, true, func(context.Context) (answered bool, err error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.there()
+		return k.informer != nil || k.absent, nil
+	})
 	<-ctx.Done()
 	return nil
 }

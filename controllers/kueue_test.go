@@ -78,6 +78,7 @@ func TestKueueAppears(t *testing.T) {
 		}
 	}
 	t.Run("and a run reserves as a whole", testReservation)
+	t.Run("and asks for that no more while no operator runs", testForgottenReservation)
 	t.Run("and Kueue is upgraded", testUpgradedKueue)
 }
 

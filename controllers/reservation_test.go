@@ -90,6 +90,24 @@ func testReservation(t *testing.T) {
 	}
 }
 
+// testForgottenReservation: a Workload that its run asks for no more since before the operator started is found and deleted, though
+// nobody waits in a queue. Kueue's CRDs must be there.
+func testForgottenReservation(t *testing.T) {
+	c := newCluster(t)
+	c.operate(often)
+	run, workload := c.reservingRun()
+	c.stop()
+	c.read(run)
+	run.Spec.Suspend = ptr.To(true)
+	c.must(c.Update(t.Context(), run))
+	run.Spec.Scheduling = nil
+	c.must(c.Update(t.Context(), run))
+	c.operate(often)
+	c.until("the Workload is deleted", func() bool {
+		return apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKeyFromObject(workload), workload))
+	})
+}
+
 // ofKueue is an object of Kueue's.
 func ofKueue(kind, name string, fields map[string]any) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{}}
