@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -34,6 +36,10 @@ func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *S
 	d := v.(deferral)
 	behind := slices.Contains(d.older, o.GetResourceVersion())
 	if d.uid != o.GetUID() || !behind && !equality.Semantic.DeepEqual(d.recorded, was) {
+		if d.uid == o.GetUID() && d.urgent && same(d.planned, was) {
+			was = d.recorded.(Status)
+			return &was, true // the answer was lost, not the write: written once more, it tells what follows from it
+		}
 		forget(e, o) // the cache shows something newer
 		return &was, false
 	}
@@ -52,8 +58,19 @@ func recall[Status any](e *Engine, o client.Object, status *Status) (recorded *S
 	return &was, d.urgent
 }
 
+// same says that the API server holds two statuses as the same: it keeps times by the second.
+func same(a, b any) bool {
+	one, err := json.Marshal(a)
+	other, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && bytes.Equal(one, other)
+}
+
 // written keeps what was just written over a version, until the cache shows it.
 func written[Status any](e *Engine, o client.Object, over string, status *Status) {
+	if over == o.GetResourceVersion() {
+		forget(e, o) // the version that the cache shows held it already
+		return
+	}
 	older := []string{over}
 	if v, ok := e.deferred.Load(deferralKey(o)); ok && v.(deferral).version == over {
 		older = append(slices.Clone(v.(deferral).older), over)

@@ -62,6 +62,16 @@ func TestRecall(t *testing.T) {
 				remember(e, shown("2", running), new(status(running)), new(status(suspended)), false)
 			}, shown("2", running), "2", running, suspended, true,
 		},
+		"the answer to a write was lost, and the cache shows what was written: it is still to be told": {
+			func(e *Engine) {
+				remember(e, shown("1", pending), new(status(pending)), new(status(running)), true)
+			}, shown("2", running), "2", pending, running, true,
+		},
+		"a write came to nothing, and somebody else has written": {
+			func(e *Engine) {
+				remember(e, shown("1", pending), new(status(pending)), new(status(running)), true)
+			}, shown("2", suspended), "2", suspended, suspended, false,
+		},
 		"it is another object of the name": {
 			func(e *Engine) {
 				other := shown("2", running)
