@@ -37,12 +37,13 @@ func (l ledger) measured(run, owned bool) metrics.Status {
 	return s
 }
 
-// gauges tells a scraper what exists. It reads the cache and nothing else, and only where this operator leads: the others say
+// gauges tells a scraper what exists, and what waits for room. It reads the cache and what the operator remembers, and only where this operator leads: the others say
 // nothing, so that a sum over all of them is right.
 type gauges struct {
 	cache   client.Reader
 	elected <-chan struct{}
 	clock   clock.PassiveClock
+	rooms   *rooms
 }
 
 // gaugesTimeout is for a cache that is not filled yet.
@@ -80,5 +81,6 @@ func (g gauges) observe(ctx context.Context) (metrics.Observed, error) {
 			return metrics.Observed{}, err
 		}
 	}
-	return metrics.Observed{Now: g.clock.Now(), Runs: runs.Items, Batches: batches.Items, Jobs: jobs.Items, Pods: pods.Items}, nil
+	now := g.clock.Now()
+	return metrics.Observed{Now: now, Runs: runs.Items, Batches: batches.Items, Jobs: jobs.Items, Pods: pods.Items, Held: g.rooms.held(now)}, nil
 }

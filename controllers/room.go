@@ -16,6 +16,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/metrics"
 	"github.com/spatialalign/operator/internal/plan"
 	"github.com/spatialalign/operator/internal/quota"
 )
@@ -40,6 +41,7 @@ type rooms struct {
 type waiter struct {
 	kind string
 	key  client.ObjectKey
+	uid  types.UID
 	plan.Waiter
 	// until is when its object must have been planned again; later nothing is kept for it.
 	until time.Time
@@ -240,9 +242,23 @@ func (r *rooms) inLine(o client.Object, now time.Time) []plan.Waiter {
 	return line
 }
 
+// held are the stages that wait for room, in all namespaces.
+func (r *rooms) held(now time.Time) []metrics.Held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []metrics.Held
+	for _, w := range r.line {
+		if now.Before(w.until) {
+			list = append(list, metrics.Held{Namespace: w.key.Namespace, Owner: w.uid, Stage: w.Place.Stage, Pod: w.Demand.Pod, Pods: w.Demand.Pods})
+		}
+	}
+	return list
+}
+
 // stand keeps the places in the line of those stages of an object that wait, and gives the last ones to those that are new;
 // the first to those that were served in vain.
-func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, until time.Time) {
+func (r *rooms) stand(o client.Object, waiting []plan.Waiter, until time.Time) {
+	kind, key := kindOf(o), client.ObjectKeyFromObject(o)
 	waiting = slices.Clone(waiting)
 	kept := r.line[:0]
 	for _, w := range r.line {
@@ -251,7 +267,7 @@ func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, 
 			if at < 0 {
 				continue // it begins, or waits no more
 			}
-			w.Waiter, w.until = waiting[at], until
+			w.uid, w.Waiter, w.until = o.GetUID(), waiting[at], until
 			waiting = slices.Delete(waiting, at, at+1)
 		}
 		kept = append(kept, w)
@@ -262,7 +278,7 @@ func (r *rooms) stand(kind string, key client.ObjectKey, waiting []plan.Waiter, 
 		if w.Served {
 			at = 0
 		}
-		r.line = slices.Insert(r.line, at, waiter{kind, key, w, until})
+		r.line = slices.Insert(r.line, at, waiter{kind, key, o.GetUID(), w, until})
 	}
 }
 
@@ -278,7 +294,7 @@ func (r *rooms) want(o client.Object, wants bool, waiting []plan.Waiter, now tim
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kind, key := kindOf(o), client.ObjectKeyFromObject(o)
-	r.stand(kind, key, waiting, now.Add(keep))
+	r.stand(o, waiting, now.Add(keep))
 	if !wants {
 		delete(r.wanting[kind], key)
 		return

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
+	"github.com/spatialalign/operator/internal/metrics"
 )
 
 // A run waits for its runtime, and for leave to use it, and goes on by itself.
@@ -122,6 +123,13 @@ func TestQuotaIsShared(t *testing.T) {
 			t.Fatalf("%d of 3 GPUs are promised", n)
 		}
 		return n == 3 && (waits(one) || waits(two))
+	})
+	c.until("a scraper is told of what runs and of what waits before it has a Job", func() bool {
+		asked := float64(0)
+		for stage := range c.hold {
+			asked += c.metric(metrics.Waiting, string(stage))
+		}
+		return asked > 3 // the Jobs have no pods yet, and ask for 3
 	})
 	quota.Spec.Hard = gpus("8")
 	c.must(c.Update(t.Context(), quota))

@@ -26,14 +26,14 @@ func Demanded(job *batchv1.Job, pods []corev1.Pod, counted GPUs, now time.Time) 
 		p := &pods[i]
 		ran = ran || !began(p).IsZero()
 		if _, placed := scheduled(p); placed && !over(p) {
-			d.InUse += counted.of(&p.Spec)
+			d.InUse += counted.Of(&p.Spec)
 		}
 	}
 	if Finished(job) || job.DeletionTimestamp != nil {
 		return d
 	}
 	wanted := min(ptr.Deref(job.Spec.Parallelism, 1), ptr.Deref(job.Spec.Completions, 1)-job.Status.Succeeded)
-	each := counted.of(&job.Spec.Template.Spec)
+	each := counted.Of(&job.Spec.Template.Spec)
 	d.Waiting = max(int64(wanted)*each-d.InUse, 0)
 	if !ran {
 		since := job.CreationTimestamp.Time

@@ -94,8 +94,8 @@ func ClaimsGPUs(t *v1alpha1.StageTemplate) bool {
 	return slices.ContainsFunc(t.ResourceClaims, func(c v1alpha1.StageResourceClaim) bool { return ptr.Deref(c.GPUs, 0) > 0 })
 }
 
-// of a pod: the limits of its containers, and its claims. Nobody can change either of them in a pod.
-func (g GPUs) of(p *corev1.PodSpec) int64 {
+// Of a pod: the limits of its containers, and its claims. Nobody can change either of them in a pod.
+func (g GPUs) Of(p *corev1.PodSpec) int64 {
 	var n int64
 	for i := range p.Containers {
 		q := p.Containers[i].Resources.Limits[g.Resource]
@@ -112,5 +112,5 @@ func MostGPUs(w Work) int64 {
 	t := template(w)
 	pod := corev1.PodSpec{Containers: []corev1.Container{{Resources: ptr.Deref(t.Resources, corev1.ResourceRequirements{})}}}
 	settings(&pod, t.PodSettings, nil)
-	return int64(schedule(w, t.Shards).parallel) * CountedBy(w.Runtime).of(&pod)
+	return int64(schedule(w, t.Shards).parallel) * CountedBy(w.Runtime).Of(&pod)
 }

@@ -34,7 +34,7 @@ func usage(pods []corev1.Pod, counted GPUs, now time.Time) []PodUsage {
 	for i := range pods {
 		p := &pods[i]
 		start, placed := scheduled(p)
-		n := counted.of(&p.Spec)
+		n := counted.Of(&p.Spec)
 		if !placed || n <= 0 {
 			continue
 		}

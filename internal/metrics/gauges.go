@@ -26,7 +26,7 @@ const (
 
 var descriptions = map[string]*prometheus.Desc{
 	InUse:       describe(InUse, "GPUs of pods that have a node and have not ended.", "stage"),
-	Waiting:     describe(Waiting, "GPUs that Jobs which exist ask for and no pod of theirs has.", "stage"),
+	Waiting:     describe(Waiting, "GPUs that Jobs ask for and no pod of theirs has, and that stages need to begin which a ResourceQuota holds back.", "stage"),
 	LongestWait: describe(LongestWait, "Age of the oldest Job of which no pod has run; since its suspension, where a queue holds it.", "stage"),
 	Runs:        describe(Runs, "AlignmentRuns that exist, by phase.", "phase"),
 	Recorded:    describe(Recorded, "GPU time in the status of the runs that exist, and of batches outside of runs."),
@@ -55,6 +55,18 @@ type Observed struct {
 	// Jobs and Pods of ours.
 	Jobs []batchv1.Job
 	Pods []corev1.Pod
+	// Held are the stages that have no pod because a ResourceQuota leaves no room.
+	Held []Held
+}
+
+// Held is a stage with the pods that it needs to begin.
+type Held struct {
+	Namespace string
+	// Owner of the stage, by its UID.
+	Owner types.UID
+	Stage v1alpha1.StageName
+	Pod   *corev1.PodSpec
+	Pods  int32
 }
 
 // Gauge is a value with its labels.
@@ -100,6 +112,11 @@ func Gauges(o Observed) []Gauge {
 		job := &o.Jobs[i]
 		if by := metav1.GetControllerOfNoCopy(job); by != nil {
 			t.job(job, pods[job.UID], owners[by.UID], o.Now)
+		}
+	}
+	for _, h := range o.Held {
+		if by := owners[h.Owner]; h.Pod != nil {
+			t.waiting(h.Namespace, by, h.Stage, int64(h.Pods)*by.gpus.Of(h.Pod))
 		}
 	}
 	return t.gauges()
@@ -159,11 +176,15 @@ func (t totals) job(job *batchv1.Job, pods []corev1.Pod, by owner, now time.Time
 	if d.InUse > 0 {
 		t[key{InUse, job.Namespace, by.runtime, string(stage)}] += float64(d.InUse)
 	}
-	if d.Waiting > 0 {
-		t[key{Waiting, job.Namespace, by.runtime, string(stage)}] += float64(d.Waiting)
-	}
+	t.waiting(job.Namespace, by, stage, d.Waiting)
 	if k := (key{LongestWait, job.Namespace, by.runtime, string(stage)}); d.Waited > 0 {
 		t[k] = max(t[k], d.Waited.Seconds())
+	}
+}
+
+func (t totals) waiting(namespace string, by owner, stage v1alpha1.StageName, gpus int64) {
+	if gpus > 0 {
+		t[key{Waiting, namespace, by.runtime, string(stage)}] += float64(gpus)
 	}
 }
 

@@ -96,6 +96,12 @@ func TestGauges(t *testing.T) {
 	add(job("j5", "of-run", v1alpha1.StageTrack, "Running", "Pending"))
 	add(job("j6", "alone", v1alpha1.StageTrack))
 	add(job("j7", "alone", "any-word-at-all", "Running"))
+	held, _ := job("", "", v1alpha1.StageTrain)
+	o.Held = []metrics.Held{
+		{Namespace: "team-a", Owner: "free", Stage: v1alpha1.StageTrain, Pod: &held.Spec.Template.Spec, Pods: 3},
+		{Namespace: "team-a", Owner: "of-run", Stage: v1alpha1.StageTrack, Pod: &held.Spec.Template.Spec, Pods: 1},
+		{Namespace: "team-a", Owner: "free", Stage: v1alpha1.StagePrepare, Pod: &corev1.PodSpec{}, Pods: 1},
+	}
 
 	var got []string
 	for _, g := range metrics.Gauges(o) {
@@ -107,7 +113,8 @@ func TestGauges(t *testing.T) {
 		"spatialalign_gpus_in_use[team-a wan Track] 4",
 		"spatialalign_gpus_waiting[team-a detector Track] 4",
 		"spatialalign_gpus_waiting[team-a wan Sample] 2",
-		"spatialalign_gpus_waiting[team-a wan Train] 4",
+		"spatialalign_gpus_waiting[team-a wan Track] 2",
+		"spatialalign_gpus_waiting[team-a wan Train] 10",
 		"spatialalign_longest_wait_seconds[team-a detector Track] 60",
 		"spatialalign_longest_wait_seconds[team-a wan Train] 60",
 		"spatialalign_recorded_gpu_seconds[team-a detector] 7",
