@@ -104,7 +104,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 }
 
 // write reports whether the planned status is to be written now. One that tells nothing but progress, or what its children
-// could tell again, is written at most once in a progress interval.
+// could tell again, is written at its pace.
 func (s subject[Status]) write(deferrable bool, e *Engine) bool {
 	if equality.Semantic.DeepEqual(s.recorded, s.status) {
 		return false
@@ -120,7 +120,24 @@ func (s subject[Status]) write(deferrable bool, e *Engine) bool {
 			}
 		}
 	}
-	return !deferrable || e.Clock.Since(last.Time) >= e.Config.ProgressInterval
+	return !deferrable || e.Clock.Since(last.Time) >= s.pace(e)
+}
+
+// pace is the least time between two writes of what may wait: a progress interval in the first minutes of a stage, and up to six
+// as it goes on. Nobody watches a stage of hours by the second, and each write is one of the object as a whole.
+func (s subject[Status]) pace(e *Engine) time.Duration {
+	const slowest = 6
+	began := s.object.GetCreationTimestamp().Time
+	for _, records := range s.ledger(s.status).stages {
+		for i := range *records {
+			rec := &(*records)[i]
+			if rec.State == v1alpha1.StageRunning && rec.StartTime != nil && rec.StartTime.After(began) {
+				began = rec.StartTime.Time // the youngest: what began just now is soon told of
+			}
+		}
+	}
+	least := e.Config.ProgressInterval
+	return min(max(e.Clock.Since(began)/10, least), slowest*least)
 }
 
 // takeBack records that a child could not be created, and says why when the API server refused it.

@@ -29,7 +29,7 @@ type Config struct {
 	// Version of the operator.
 	Version string
 	// ProgressInterval is how often running stages are looked at, and the least time between two
-	// status writes that carry nothing but progress.
+	// status writes that carry nothing but progress: see ADR 4.
 	ProgressInterval time.Duration
 }
 

@@ -1,0 +1,52 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+
+	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/internal/plan"
+)
+
+// What tells nothing but progress and GPU time is written every ten seconds in the first minutes of a stage, and every minute in
+// the end; what cannot be told again is written at once.
+func TestPaceOfProgress(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *metav1.Time { return ptr.To(metav1.NewTime(now.Add(-d))) }
+	e := &Engine{Clock: clocktesting.NewFakePassiveClock(now), Config: plan.Config{ProgressInterval: 10 * time.Second}}
+	stage := func(state v1alpha1.StageState, age time.Duration) v1alpha1.StageStatus {
+		return v1alpha1.StageStatus{Name: v1alpha1.StageTrain, State: state, StartTime: ago(age)}
+	}
+	const running, succeeded = v1alpha1.StageRunning, v1alpha1.StageSucceeded
+	for name, c := range map[string]struct {
+		stages []v1alpha1.StageStatus
+		after  time.Duration
+	}{
+		"a stage that just began":               {[]v1alpha1.StageStatus{stage(running, 0)}, 10 * time.Second},
+		"one of a minute":                       {[]v1alpha1.StageStatus{stage(running, time.Minute)}, 10 * time.Second},
+		"one of five minutes":                   {[]v1alpha1.StageStatus{stage(running, 5*time.Minute)}, 30 * time.Second},
+		"one of hours":                          {[]v1alpha1.StageStatus{stage(running, 9*time.Hour)}, time.Minute},
+		"one that began beside one of hours":    {[]v1alpha1.StageStatus{stage(running, 9*time.Hour), stage(running, time.Second)}, 10 * time.Second},
+		"one of hours after one that has ended": {[]v1alpha1.StageStatus{stage(succeeded, time.Second), stage(running, 9*time.Hour)}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			writes := func(deferrable bool, last time.Duration) bool {
+				run := &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: *ago(10 * time.Hour)}}
+				recorded := v1alpha1.AlignmentRunStatus{Progress: &v1alpha1.ProgressStatus{LastUpdatedTime: ago(last)}}
+				run.Status = v1alpha1.AlignmentRunStatus{GPUSeconds: 7, Iterations: []v1alpha1.IterationStatus{{Iteration: ptr.To(int32(1)), Stages: c.stages}}}
+				s := subject[v1alpha1.AlignmentRunStatus]{object: run, status: &run.Status, recorded: &recorded, ledger: runLedger}
+				return s.write(deferrable, e)
+			}
+			if writes(true, c.after-time.Second) || !writes(true, c.after) {
+				t.Errorf("progress is not written every %s", c.after)
+			}
+			if !writes(false, 0) {
+				t.Error("a result is not written at once")
+			}
+		})
+	}
+}
