@@ -92,7 +92,10 @@ func (r *runPlan) withhold(end *ending) Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.cond.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, r.withheld.reason, r.withheld.message+"; stages that run end, and no other starts")
 	r.cond.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, r.withheld.reason, "suspended")
-	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: r.leftBehind(none), RequeueAfter: r.requeue(), Deferrable: r.deferrable()}
+	next := Next[v1alpha1.AlignmentRunStatus]{
+		Status: r.status, Delete: r.leftBehind(none), Resize: r.stages.space.resize, WantsRoom: r.stages.space.wanting, Waiting: r.stages.space.waiting,
+		RequeueAfter: r.requeue(), Deferrable: r.deferrable(),
+	}
 	known := meta.IsStatusConditionTrue(r.run.Status.Conditions, v1alpha1.ConditionSuspended)
 	if known && r.until.IsZero() && len(r.stages.active)+len(next.Delete) == 0 && !r.usesGPUs() {
 		next.RequeueAfter = 0 // the runtime is watched

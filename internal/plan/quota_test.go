@@ -107,6 +107,25 @@ func TestQuotas(t *testing.T) {
 	})
 }
 
+// What still runs of a run whose runtime is withdrawn ends as soon as the quota allows: its Jobs get wider as any other's.
+func TestQuotaOfAWithheldRun(t *testing.T) {
+	w := newWorld(t, rising)
+	w.withQuota()
+	w.step()
+	w.succeed(w.child(v1alpha1.StagePrepare))
+	w.others(3)
+	w.step()
+	w.runtime.Spec.AllowedNamespaces = []string{"team-b"}
+	if next := w.step(); next.Status.Phase != v1alpha1.PhaseSuspended || !next.WantsRoom {
+		t.Fatalf("phase %s, wants room: %t", next.Status.Phase, next.WantsRoom)
+	}
+	w.others(0)
+	w.step()
+	if n := *w.startedJob(v1alpha1.StageEvaluationSample).Spec.Parallelism; n != 4 {
+		t.Errorf("%d pods at a time when there is room for 4", n)
+	}
+}
+
 // TestQuotaOfABatch: a batch tells that it waits at once, also one that a run owns; and goes on, as wide as fits.
 func TestQuotaOfABatch(t *testing.T) {
 	for name, parent := range map[string]*Parent{"alone": nil, "of a run": {Name: "first-run"}} {
