@@ -37,12 +37,14 @@ type kind struct {
 	interrupt func(name string)
 }
 
+const operatorKilled = "operator killed"
+
 func (d *disturber) kinds() []kind {
 	return []kind{
 		{"suspended and resumed", d.suspendAndResume},
 		{"pods deleted", d.deletePod},
 		{"Jobs deleted", d.deleteJob},
-		{"operator killed", d.killOperator},
+		{operatorKilled, d.killOperator},
 		{"kubelet restarted", d.restartKubelet},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func undisturbed(t *testing.T, ns string) *v1alpha1.AlignmentRun {
 	return c.succeeded(ns, "paced-run", 12*time.Minute)
 }
 
-// interrupted disturbs the paced run at twenty random moments. It comes to the same as the run left alone, and no sample
+// interrupted disturbs the paced run at random moments: in every way four times, and the operator's pod is killed ten times. It comes to the same as the run left alone, and no sample
 // that was committed is made again.
 func interrupted(t *testing.T, calm *v1alpha1.AlignmentRun) {
 	random := *seed
@@ -68,16 +69,19 @@ func interrupted(t *testing.T, calm *v1alpha1.AlignmentRun) {
 	ns := c.namespace("e2e-interrupted")
 	c.apply(pacedRun, ns)
 	d := &disturber{cluster: c, ns: ns, random: rand.New(rand.NewPCG(random, 0)), counts: map[string]int{}}
-	kinds := d.kinds()
 	var todo []kind
-	for range 20 / len(kinds) {
-		todo = append(todo, kinds...)
+	for _, k := range d.kinds() {
+		times := 4
+		if k.name == operatorKilled {
+			times = 10
+		}
+		todo = append(todo, slices.Repeat([]kind{k}, times)...)
 	}
 	d.random.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
 
 	var watched *store
 	for i, k := range todo {
-		d.pause(time.Duration(d.random.Int64N(int64(8 * time.Second))))
+		d.pause(time.Duration(d.random.Int64N(int64(6 * time.Second))))
 		if phase := c.run(ns, "paced-run").Status.Phase; phase == v1alpha1.PhaseSucceeded || phase == v1alpha1.PhaseFailed {
 			t.Fatalf("the run ended as %s after %d interruptions (seed %d): %s", phase, i, random, d.summary())
 		}

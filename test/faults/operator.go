@@ -98,7 +98,11 @@ func (o *operator) supervise(start func() error) {
 	for {
 		err := o.life.Wait()
 		o.mu.Lock()
-		if !o.doomed {
+		switch {
+		case o.doomed:
+		case o.proxy.starved():
+			report.count(5, "leaders that a starved machine kept from renewing their lease")
+		default:
 			o.deaths = append(o.deaths, fmt.Sprint(err))
 		}
 		close(o.ended)
@@ -146,11 +150,21 @@ func (o *operator) retire(t *testing.T) {
 	o.end()
 	o.proxy.server.CloseClientConnections()
 	for _, death := range o.deaths {
-		t.Errorf("the operator ended of its own accord: %s; see %s", death, o.log)
+		t.Errorf("the operator ended of its own accord: %s; the end of %s:\n%s", death, o.log, o.last())
 	}
 	if n := o.panics(); n > 0 {
 		t.Errorf("the operator panicked %d times; see %s", n, o.log)
 	}
+}
+
+// last are the last lines of the operator's log.
+func (o *operator) last() string {
+	data, err := os.ReadFile(o.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // panics counts the panics that the operator's log tells of, recovered ones too.

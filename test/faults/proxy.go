@@ -34,6 +34,8 @@ type proxy struct {
 	asked map[string]int
 	// watched is where each watched resource is watched.
 	watched map[string]string
+	// renewed is when a lease was last renewed, in time for whoever asked.
+	renewed time.Time
 }
 
 // rule looks at a call and says what is to happen to it; nil: nothing out of the ordinary. Rules are asked one at a time.
@@ -67,7 +69,13 @@ type call struct {
 
 func (c call) write() bool { return c.Method != http.MethodGet && c.resource != "" }
 
-type effectKey struct{}
+// passed is what the answer to a call must know of it.
+type passed struct {
+	*effect
+	since time.Time
+}
+
+type passedKey struct{}
 
 // newProxy starts a proxy in front of the API server.
 func newProxy(admin *rest.Config) (*proxy, error) {
@@ -123,7 +131,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, refused)
 	default:
 		p.ice.age(c)
-		p.upstream.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), effectKey{}, e)))
+		p.upstream.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passedKey{}, passed{e, time.Now()})))
 	}
 }
 
@@ -150,18 +158,34 @@ var errLost = errors.New("the answer was lost")
 
 // answered is called when the API server has answered.
 func (p *proxy) answered(res *http.Response) error {
-	e := res.Request.Context().Value(effectKey{}).(*effect)
+	e := res.Request.Context().Value(passedKey{}).(passed)
 	if e.after != nil {
 		e.after()
 	}
 	if e.lose {
 		return errLost
 	}
-	if c := parse(res.Request); c.watch {
+	c := parse(res.Request)
+	if c.watch {
 		res.Body = p.ice.hold(res.Request.Context(), c.resource, res.Body)
+	}
+	if c.resource == "leases" && c.write() && res.StatusCode < http.StatusBadRequest && time.Since(e.since) < time.Second {
+		p.mu.Lock()
+		p.renewed = time.Now()
+		p.mu.Unlock()
 	}
 	return nil
 }
+
+// starved says that the operator could renew no lease for as long as a leader may go without: it must end then.
+func (p *proxy) starved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.renewed.IsZero() && time.Since(p.renewed) >= renewDeadline
+}
+
+// renewDeadline is controller-runtime's.
+const renewDeadline = 10 * time.Second
 
 func answer(w http.ResponseWriter, refusal *apierrors.StatusError) {
 	status := refusal.Status()

@@ -29,6 +29,8 @@ type item struct {
 	notes         []string
 	// longest durations, by what took them.
 	longest map[string]time.Duration
+	// counts of what happened beside, by what it is.
+	counts map[string]int
 }
 
 // the items that must be there.
@@ -75,6 +77,17 @@ func (r *reporter) longest(number int, what string, d time.Duration) {
 	i.longest[what] = max(i.longest[what], d)
 }
 
+// count counts one more of something that happened beside.
+func (r *reporter) count(number int, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.item(number)
+	if i.counts == nil {
+		i.counts = map[string]int{}
+	}
+	i.counts[what]++
+}
+
 func (r *reporter) item(number int) *item {
 	if r.items[number] == nil {
 		r.items[number] = &item{}
@@ -105,6 +118,9 @@ func (r *reporter) print() bool {
 		notes := i.notes
 		for _, what := range slices.Sorted(maps.Keys(i.longest)) {
 			notes = append(notes, fmt.Sprintf("%s at most %.1f s", what, i.longest[what].Seconds()))
+		}
+		for _, what := range slices.Sorted(maps.Keys(i.counts)) {
+			notes = append(notes, fmt.Sprintf("%d %s", i.counts[what], what))
 		}
 		if len(notes) > 0 {
 			fmt.Fprintf(&text, " (%s)", strings.Join(notes, "; "))
