@@ -35,9 +35,9 @@ func Scheme() *runtime.Scheme {
 // CacheOptions keep the cache small: of Jobs and pods only ours, of pods only what plans look at, and of the whole cluster only
 // the given namespaces; none given means all.
 func CacheOptions(namespaces []string) cache.Options {
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: "true"})}
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: "true"}), Transform: lean}
 	o := cache.Options{
-		ByObject:         map[client.Object]cache.ByObject{&batchv1.Job{}: ours, &corev1.Pod{}: {Label: ours.Label, Transform: slimPod}},
+		ByObject:         map[client.Object]cache.ByObject{&batchv1.Job{}: ours, &corev1.Pod{}: ours},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}
 	if len(namespaces) > 0 {
@@ -49,21 +49,28 @@ func CacheOptions(namespaces []string) cache.Options {
 	return o
 }
 
-// slimPod drops the bulk of a pod that no plan looks at, as the cache holds thousands: they read its metadata, its node, what it
-// requests, and its status.
-func slimPod(o any) (any, error) {
-	pod, ok := o.(*corev1.Pod)
-	if !ok {
-		return o, nil // the last word of a watch about one that is gone
+// lean drops the bulk of a pod or Job that no plan looks at, as the cache holds thousands: what its containers are told to do.
+func lean(o any) (any, error) {
+	switch o := o.(type) {
+	case *corev1.Pod:
+		o.ManagedFields, o.Spec = nil, leanSpec(&o.Spec)
+		delete(o.Annotations, v1alpha1.AnnotationSpec) // the Job's tells the same
+	case *batchv1.Job:
+		o.ManagedFields, o.Spec.Template.Spec = nil, leanSpec(&o.Spec.Template.Spec)
 	}
-	pod.ManagedFields = nil
-	delete(pod.Annotations, v1alpha1.AnnotationSpec)
-	full := pod.Spec
-	pod.Spec = corev1.PodSpec{NodeName: full.NodeName, ResourceClaims: full.ResourceClaims, Resources: full.Resources}
+	return o, nil // also the last word of a watch about one that is gone
+}
+
+// leanSpec is where pods are, and what of them quotas count.
+func leanSpec(full *corev1.PodSpec) corev1.PodSpec {
+	pod := corev1.PodSpec{
+		NodeName: full.NodeName, ResourceClaims: full.ResourceClaims, Resources: full.Resources,
+		ActiveDeadlineSeconds: full.ActiveDeadlineSeconds, PriorityClassName: full.PriorityClassName,
+	}
 	for _, c := range full.Containers {
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources})
+		pod.Containers = append(pod.Containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources})
 	}
-	return pod, nil
+	return pod
 }
 
 // Setup registers all controllers with a manager that works in the given namespaces (none given means all), and what they

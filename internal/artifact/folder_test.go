@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -170,9 +171,13 @@ func TestS3Refuses(t *testing.T) {
 				t.Setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
 			}
 			s := open(t, url)
-			_, written := s.Write(t.Context(), "k", strings.NewReader("x"))
-			_, read := s.ReadVerified(t.Context(), contract.Artifact{Key: "k"}, 10)
-			_, listed := s.List(t.Context(), "k")
+			// Side by side: each keeps trying for a while where nobody answers.
+			var written, read, listed error
+			var all sync.WaitGroup
+			all.Go(func() { _, written = s.Write(t.Context(), "k", strings.NewReader("x")) })
+			all.Go(func() { _, read = s.ReadVerified(t.Context(), contract.Artifact{Key: "k"}, 10) })
+			all.Go(func() { _, listed = s.List(t.Context(), "k") })
+			all.Wait()
 			for what, err := range map[string]error{"write": written, "read": read, "list": listed} {
 				if err == nil {
 					t.Errorf("%s: no error", what)
