@@ -97,6 +97,7 @@ func forget(e *Engine, o client.Object) { e.deferred.Delete(deferralKey(o)) }
 // bury drops all that is remembered of an object that is gone.
 func bury(e *Engine, o client.Object) {
 	forget(e, o)
+	e.wrote.Delete(deferralKey(o))
 	e.delays.over(o)
 	e.rooms.want(o, false, nil, e.Clock.Now())
 }

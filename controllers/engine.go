@@ -45,8 +45,10 @@ type Engine struct {
 
 	// deferred holds the statuses that were planned and not written: see deferral.
 	deferred sync.Map
-	rooms    rooms
-	delays   delays
+	// wrote is when this operator last wrote the status of an object, by deferralKey.
+	wrote  sync.Map
+	rooms  rooms
+	delays delays
 }
 
 // base observes what every kind's plan needs; what has ended needs no room. done must be called when the plan is carried out: until

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -47,6 +48,10 @@ type subject[Status any] struct {
 // cache shows it is forgotten then.
 const settle = 5 * time.Second
 
+// refusal is how soon a child is tried again that the API server refused: what refused it, such as a quota that is gone from our
+// cache and not from the API server's, may say nothing when it does so no more.
+const refusal = 10 * time.Second
+
 // carryOut executes a plan and records it: status is written once, also after a failed execute; events and
 // metrics follow from the difference, and only when the write succeeded.
 func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], next plan.Next[Status]) (ctrl.Result, error) {
@@ -76,6 +81,7 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		switch {
 		case updateErr == nil:
 			written(e, s.object, over, s.status)
+			e.wrote.Store(deferralKey(s.object), e.Clock.Now())
 		case apierrors.IsInvalid(updateErr) || apierrors.IsRequestEntityTooLargeError(updateErr):
 			remember(e, s.object, s.recorded, s.recorded, false) // it will never be recorded
 		default:
@@ -100,6 +106,9 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 		return ctrl.Result{}, err
 	}
 	e.delays.over(s.object)
+	if slices.ContainsFunc(failed, notCreated.refused) && (next.RequeueAfter == 0 || next.RequeueAfter > refusal) {
+		next.RequeueAfter = refusal
+	}
 	return ctrl.Result{RequeueAfter: next.RequeueAfter}, nil
 }
 
@@ -120,7 +129,11 @@ func (s subject[Status]) write(deferrable bool, e *Engine) bool {
 			}
 		}
 	}
-	return !deferrable || e.Clock.Since(last.Time) >= s.pace(e)
+	since := e.Clock.Since(last.Time)
+	if wrote, known := e.wrote.Load(deferralKey(s.object)); known {
+		since = min(since, e.Clock.Since(wrote.(time.Time)))
+	}
+	return !deferrable || since >= s.pace(e)
 }
 
 // pace is the least time between two writes of what may wait: a progress interval in the first minutes of a stage, and up to six

@@ -50,3 +50,24 @@ func TestPaceOfProgress(t *testing.T) {
 		})
 	}
 }
+
+// A status that was written a moment ago is not written again for what may wait, however old the object is and though it tells
+// of no progress yet.
+func TestWhatMayWaitFollowsTheLastWrite(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	e := &Engine{Clock: clocktesting.NewFakePassiveClock(now), Config: plan.Config{ProgressInterval: 10 * time.Second}}
+	run := &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "r1", CreationTimestamp: metav1.NewTime(now.Add(-15 * time.Second))}}
+	run.Status.Phase = v1alpha1.PhaseRunning
+	s := subject[v1alpha1.AlignmentRunStatus]{object: run, status: &run.Status, recorded: &v1alpha1.AlignmentRunStatus{}, ledger: runLedger}
+	if !s.write(true, e) {
+		t.Error("never written, and not written after 15 s")
+	}
+	e.wrote.Store(deferralKey(run), now.Add(-9*time.Second))
+	if s.write(true, e) || !s.write(false, e) {
+		t.Error("9 s after a write, what may wait is written, or a result is not")
+	}
+	e.wrote.Store(deferralKey(run), now.Add(-10*time.Second))
+	if !s.write(true, e) {
+		t.Error("10 s after a write, what may wait is not written")
+	}
+}
