@@ -51,6 +51,7 @@ func TestConformance(t *testing.T) {
 	t.Setenv("WAN_MODEL_PATH", model)
 	t.Setenv("WAN_DETECTOR", "colour-blobs")
 	t.Setenv("OMP_NUM_THREADS", "1")
+	t.Setenv("WAN_START_METHOD", "forkserver")
 	server := serve(t, python, model)
 	var about struct {
 		Model            contract.Model
@@ -77,7 +78,6 @@ func TestConformance(t *testing.T) {
 		Prompts:      lines,
 		Slowly:       []string{"WAN_PACE_MILLISECONDS=300"},
 		Reproducible: true,
-		OneNode:      true,
 	})
 }
 
@@ -98,7 +98,7 @@ func serve(t *testing.T, python, model string) string {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd := exec.CommandContext(t.Context(), python, "tests/forkserver.py", socket, model)
 	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "PYTHONPATH=.")
+	cmd.Env = append(os.Environ(), "PYTHONPATH=.:tests")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -180,7 +180,7 @@ func (s *suite) interruptions(t *testing.T) {
 func freshSamples(s *suite, output string) *contract.Spec {
 	s.Helper()
 	spec := s.sampleSpec(output)
-	lines := s.indexOf(spec.Sample.Sampling, 1000+uint64(*s.pods), 5)
+	lines := s.indexOf(spec.Sample.Sampling, 1000+uint64(s.pods.Load()), 5)
 	spec.Sample.Index = putLines(s, "in/fresh-"+filepath.Base(output)+".jsonl", lines)
 	return spec
 }

@@ -38,6 +38,7 @@ func (s *suite) gang(t *testing.T) {
 		{"one is killed", syscall.SIGKILL, -1, []contract.ExitCode{contract.ExitStorage, contract.ExitGPU}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			s := s.with(t)
 			spec := s.trainSpec("out/gang-" + c.signal.String())
 			pods := s.startTogether(spec, 0, s.Slowly)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ type suite struct {
 	prompts contract.Artifact
 	index   contract.Artifact
 	lines   []contract.IndexLine
-	pods    *int
+	pods    *atomic.Int64
 }
 
 // with is the suite in the hands of a subtest.
@@ -72,10 +73,10 @@ type ended struct {
 // start starts a pod.
 func (s *suite) start(of pod) *process {
 	s.Helper()
-	*s.pods++
+	number := s.pods.Add(1)
 	scratch := s.TempDir()
 	p := &process{
-		pod: of, uid: fmt.Sprintf("uid-%04d", *s.pods), address: freeAddress(s.T),
+		pod: of, uid: fmt.Sprintf("uid-%04d", number), address: freeAddress(s.T),
 		terminationLog: filepath.Join(scratch, "termination-log"), exited: make(chan struct{}),
 	}
 	if p.specJSON == nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/spatialalign/operator/internal/artifact"
@@ -27,7 +28,7 @@ func newSuite(t *testing.T, r Runtime) *suite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	s := &suite{T: t, Runtime: r, dir: dir, store: store, pods: new(int)}
+	s := &suite{T: t, Runtime: r, dir: dir, store: store, pods: new(atomic.Int64)}
 	s.prompts = putLines(s, "in/prompts.jsonl", r.Prompts)
 	s.lines = s.indexOf(s.sampling(), 1, samplesPerPrompt)
 	s.index = putLines(s, "in/index.jsonl", s.lines)

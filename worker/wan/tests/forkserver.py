@@ -1,7 +1,7 @@
 """Runs the program in forks of one process that has imported everything: `python tests/forkserver.py SOCKET MODEL`.
 
 The conformance suite starts some sixty pods. Each is a process that imports PyTorch and diffusers, which takes ten
-seconds: here it takes none. Tiny random models are made in the folder MODEL first. A client sends its arguments and
+seconds: here it takes none. Their training processes are forks of a second such process. Tiny random models are made in the folder MODEL first. A client sends its arguments and
 environment as a line of JSON, and its standard output and error; it is answered with the process's id, and at the end
 with its exit code. When the client is gone the process is killed.
 """
@@ -42,8 +42,10 @@ def supervise(connection: socket.socket) -> None:
         os.dup2(handles[1], 2)
         os.environ.clear()
         os.environ.update(call["environment"])  # type: ignore[call-overload]
+        from pods import share_fork_server
         from spatialalign_wan.cli import main
 
+        share_fork_server()
         code = 70
         try:
             code = main(call["arguments"])  # type: ignore[arg-type]
@@ -66,8 +68,13 @@ def supervise(connection: socket.socket) -> None:
 
 
 def main(path: str, folder: str) -> None:
-    import preload  # noqa: F401
+    from multiprocessing import forkserver
+
+    import pods  # noqa: F401
     import tiny
+
+    forkserver.ensure_running()
+    import preload  # noqa: F401
 
     tiny.wan(Path(folder))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are not waited for

@@ -17,18 +17,17 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from pods import FORKED
 from spatialalign_wan.contract.exits import ExitCode, Interrupted, StageError
 from spatialalign_wan.contract.progress import Progress
 from spatialalign_wan.stages import train as stage
 from spatialalign_wan.training import launch
+from spatialalign_wan.training.gang import Following
 from spatialalign_wan.training.launch import Mailbox
 from spatialalign_wan.training.trainer import Trainer
 from support import TRAINING, World
 
-multiprocessing.set_forkserver_preload(["preload"])
-
 TWENTY = TRAINING | {"steps": 20, "scheduleSteps": 30, "warmupSteps": 2, "pairsPerStep": 4, "checkpointEverySteps": 0}
-FORKED = {"WAN_START_METHOD": "forkserver"}
 
 
 def adapter(world: World, m: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -135,7 +134,7 @@ def test_a_process_that_fails_says_why_and_ends_the_others(
     sampled: World, monkeypatch: pytest.MonkeyPatch, work: Any, code: int, name: str, says: str
 ) -> None:
     real = launch.run_processes
-    monkeypatch.setattr(launch, "run_processes", lambda task, count, _, told, read: real(task, count, work, told, read))
+    monkeypatch.setattr(launch, "run_processes", lambda task, count, _, *more: real(task, count, work, *more))
     start = time.monotonic()
     end = sampled.run(sampled.train_spec(f"out/fails-{code}", sampled.pairs()), WAN_PROCESSES="2", WAN_GRACE_SECONDS="20", **FORKED)
     assert (end.code, end.word["class"], says in end.message) == (code, name, True), end.message
@@ -191,11 +190,36 @@ def test_what_outcomes_amount_to(tmp_path: Path, codes: list[int], stopping: boo
     for rank, code in enumerate(codes):
         mailbox.put(f"outcome-{rank}", {"code": code, "message": "", "time": rank})
     if want is None:
-        launch._raise_outcome(mailbox, 2, RuntimeError("the agent"), stopping)
+        launch._raise_outcome(mailbox, 2, "the agent", stopping)
         return
     with pytest.raises(StageError) as e:
-        launch._raise_outcome(mailbox, 2, RuntimeError("the agent"), stopping)
+        launch._raise_outcome(mailbox, 2, "the agent", stopping)
     assert e.value.code == ExitCode(want)
+
+
+@pytest.mark.parametrize(
+    ("codes", "ended", "want", "says"),
+    [
+        ([69, 69], False, 69, "lost 0"), ([69, 77], False, 77, "77"), ([69], False, 76, "without a word"), ([75, 69], False, 69, "lost 1"),
+        ([69, 69], True, 69, "rank 9"), ([69], True, 69, "rank 9"), ([], True, 69, "rank 9"), ([76, 69], True, 69, "rank 9"),
+        ([77, 69], True, 77, "77"), ([75, 75], True, 75, "75"), ([0, 0], True, None, ""),
+    ],
+)  # fmt: skip
+def test_a_pod_follows_another_only_when_none_of_its_own_is_to_blame(
+    tmp_path: Path, codes: list[int], ended: bool, want: int | None, says: str
+) -> None:
+    """A process that ends with 69 here has lost its connection to another one, of this pod or of another."""
+    mailbox = Mailbox(tmp_path)
+    for rank, code in enumerate(codes):
+        message = f"lost {rank}" if code == 69 else str(code)
+        mailbox.put(f"outcome-{rank}", {"code": code, "message": message, "follows": code == 69, "time": rank})
+    other = Following("rank 9 has ended") if ended else None
+    if want is None:
+        launch._raise_outcome(mailbox, 2, "the agent", False, other)
+        return
+    with pytest.raises(StageError, match=says) as e:
+        launch._raise_outcome(mailbox, 2, "the agent", False, other)
+    assert (e.value.code, isinstance(e.value, Following)) == (ExitCode(want), want == 69)
 
 
 def test_progress_comes_up_from_the_processes(sampled: World, monkeypatch: pytest.MonkeyPatch) -> None:

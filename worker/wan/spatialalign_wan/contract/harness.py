@@ -21,9 +21,10 @@ from .progress import Progress, Server
 from .spec import Artifact, Spec, read_spec
 from .store import Store, StoreError
 from .strict import to_json
-from .task import Task
+from .task import ALONE, Place, Task
 
 MAX_TERMINATION = 4096
+MANY = 1 << 20
 _CUT = " ... (the rest is in the log)"
 _POD_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
@@ -43,6 +44,7 @@ class Call:
     attempt: int
     shard: int
     shards: int
+    place: Place
     heartbeat: int
     address: str
     pace_seconds: float
@@ -86,7 +88,7 @@ def _run(call: Call, stages: Mapping[str, Work], stop: threading.Event, log: log
     task = Task(
         spec=spec, spec_digest=call.spec_digest, store=Store.open(call.store), progress=Progress(call.stage, call.heartbeat), log=log,
         attempt=call.attempt, shard=call.shard, shards=call.shards, pod_uid=call.pod_uid, environ=os.environ, stop=stop,
-        pace_seconds=call.pace_seconds,
+        pace_seconds=call.pace_seconds, place=call.place, heartbeat=call.heartbeat,
     )  # fmt: skip
     server = None
     try:
@@ -96,13 +98,19 @@ def _run(call: Call, stages: Mapping[str, Work], stop: threading.Event, log: log
     try:
         if done := manifest.find(task.store, spec.output, task.manifest, lambda key, e: _rejected(log, key, e)):
             log.info("adopted the result of an earlier attempt: %s", done[0].key)
-            return _success(*done, adopted=True)
+            return _success(*done, adopted=True) if call.place.first else _FOLLOWER
         stages[call.stage](task)
+        if not call.place.first:
+            return _FOLLOWER
         # The work is done: a SIGTERM that arrives now must not lose it.
         return _success(manifest.commit(task.store, spec.output, task.manifest), task.manifest, adopted=False)
     finally:
         if server:
             server.close()
+
+
+# The first of the pods that train together names the manifest, for all of them.
+_FOLLOWER = {"class": ExitCode.DONE.class_name}
 
 
 def _rejected(log: logging.Logger, key: str, e: StoreError) -> None:
@@ -125,19 +133,8 @@ def parse_call(arguments: Sequence[str], stages: Mapping[str, Work], environ: Ma
     flags = dict(zip(rest[::2], rest[1::2], strict=False))
     if len(rest) != 4 or set(flags) != {"--spec", "--spec-digest"} or not valid_digest(flags["--spec-digest"]):
         raise bad_spec(f"arguments {rest}: want both flags and nothing else; {usage}")
-
-    def number(name: str, fallback: int, low: int, high: int) -> int:
-        text = environ.get(name, "")
-        if not text:
-            return fallback
-        if not re.fullmatch("[0-9]{1,7}", text) or not low <= int(text) <= high:
-            raise bad_spec(f"environment variable {name} is {text!r}, want a number from {low} to {high}")
-        return int(text)
-
-    many = 1 << 20
-    if stage == "train" and (nodes := number("NNODES", 1, 1, many)) > 1:
-        raise bad_spec(f"environment variable NNODES is {nodes}: this runtime trains on one node, set training.nodes to 1")
-    shards = number("SPATIALALIGN_SHARDS", 1, 1, many)
+    shards = _number(environ, "SPATIALALIGN_SHARDS", 1, 1, MANY)
+    place = _place(environ, shards) if stage == "train" else ALONE
     store = environ.get("SPATIALALIGN_STORE", "")
     if not store:
         raise bad_spec("environment variable SPATIALALIGN_STORE is not set: want file:///dir or s3://bucket/prefix")
@@ -146,12 +143,36 @@ def parse_call(arguments: Sequence[str], stages: Mapping[str, Work], environ: Ma
         raise bad_spec(f"environment variable SPATIALALIGN_POD_UID is {pod_uid!r}, want the pod's UID")
     return Call(
         stage=stage, spec_file=flags["--spec"], spec_digest=flags["--spec-digest"], store=store, pod_uid=pod_uid,
-        attempt=number("SPATIALALIGN_ATTEMPT", 0, 0, many), shards=shards,
-        shard=number("JOB_COMPLETION_INDEX", 0, 0, shards - 1),
-        heartbeat=number("SPATIALALIGN_HEARTBEAT_SECONDS", 300, 1, many),
+        attempt=_number(environ, "SPATIALALIGN_ATTEMPT", 0, 0, MANY), shards=shards, place=place,
+        shard=_number(environ, "JOB_COMPLETION_INDEX", 0, 0, shards - 1) if place is ALONE else 0,
+        heartbeat=_number(environ, "SPATIALALIGN_HEARTBEAT_SECONDS", 300, 1, MANY),
         address=environ.get("SPATIALALIGN_PROGRESS_ADDRESS") or ":9400",
-        pace_seconds=number("WAN_PACE_MILLISECONDS", 0, 0, many) / 1000,
+        pace_seconds=_number(environ, "WAN_PACE_MILLISECONDS", 0, 0, MANY) / 1000,
     )  # fmt: skip
+
+
+def _number(environ: Mapping[str, str], name: str, fallback: int, low: int, high: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return fallback
+    if not re.fullmatch("[0-9]{1,7}", text) or not low <= int(text) <= high:
+        raise bad_spec(f"environment variable {name} is {text!r}, want a number from {low} to {high}")
+    return int(text)
+
+
+def _place(environ: Mapping[str, str], shards: int) -> Place:
+    """Among the pods of a training."""
+    nodes = _number(environ, "NNODES", 1, 1, MANY)
+    if nodes == 1:
+        return ALONE
+    if shards > 1:
+        raise bad_spec(f"environment variable SPATIALALIGN_SHARDS is {shards}, want 1 where NNODES is {nodes}")
+    host, port = environ.get("MASTER_ADDR", ""), _number(environ, "MASTER_PORT", 0, 1, 65535)
+    if not host or not port:
+        raise bad_spec(
+            f"environment variables MASTER_ADDR and MASTER_PORT are not both set: want where the first of {nodes} pods is reached"
+        )
+    return Place(_number(environ, "JOB_COMPLETION_INDEX", 0, 0, nodes - 1), nodes, host, port)
 
 
 def encode_termination(word: Mapping[str, Any]) -> bytes:

@@ -26,6 +26,25 @@ class Item:
     prompt: records.PromptLine
 
 
+@dataclass(frozen=True)
+class Place:
+    """Of a pod among those that train together."""
+
+    rank: int
+    nodes: int
+    host: str
+    """Where the pod of rank 0 is reached, and its port."""
+    port: int
+
+    @property
+    def first(self) -> bool:
+        """The first pod alone writes."""
+        return self.rank == 0
+
+
+ALONE = Place(0, 1, "", 0)
+
+
 @dataclass
 class Task:
     spec: Spec
@@ -40,6 +59,9 @@ class Task:
     environ: Mapping[str, str]
     stop: threading.Event = field(default_factory=threading.Event)
     pace_seconds: float = 0.0
+    place: Place = ALONE
+    heartbeat: int = 300
+    """Seconds: how long a stage may make no step."""
 
     def __post_init__(self) -> None:
         self.manifest = Manifest(VERSION, self.spec.stage, self.spec_digest, self.attempt, self.pod_uid, self.shard, self.shards)

@@ -20,7 +20,8 @@ from ..models import settings, weights
 if TYPE_CHECKING:
     import torch
 
-    from ..training.group import Group
+    from ..training.gang import Gang
+    from ..training.group import Group, Seats
     from ..training.launch import Mailbox
 
 CHECKPOINT_EVERY = 50
@@ -42,7 +43,7 @@ class Plan:
     prompts: dict[str, str]
     environ: dict[str, str]
     checkpoint: Artifact | None
-    """Chosen once: processes that each looked for the newest could go on from different ones."""
+    """Chosen once, by the first pod: processes that each looked for the newest could go on from different ones."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,38 @@ class Result:
 
 
 def train(task: Task) -> None:
+    from ..training.gang import joined
+
+    with joined(task) as gang:
+        _train(task, gang)
+
+
+def _train(task: Task, gang: Gang | None) -> None:
     spec = task.spec.train
     assert spec is not None
     plan = _plan(task, spec)
-    task.progress.total(spec.training.steps, "steps")
 
     from ..models import embeds, loading
     from ..training import group, launch
 
-    embeds.ensure(task, plan.model, loading.device(), spec.model.digest, spec.numerics_revision, plan.prompts.values())
+    if task.place.first:
+        embeds.ensure(task, plan.model, loading.device(), spec.model.digest, spec.numerics_revision, plan.prompts.values())
     task.check_stop()
-    processes = group.processes_per_node(task.environ)
-    if processes == 1:
+    processes, seats = group.processes_per_node(task.environ), None
+    if gang is not None:
+        store = group.open_store() if task.place.first else None
+        start = gang.meet(processes, store.port if store else 0, plan.checkpoint)
+        plan = replace(plan, checkpoint=start.checkpoint)
+        ranks = start.processes
+        seats = group.Seats(gang.host, start.port, sum(ranks[: task.place.rank]), sum(ranks), task.heartbeat)
+    task.progress.total(spec.training.steps, "steps")
+    if processes == 1 and gang is None:
         result = run(plan, task, group.Group.alone(loading.device()), task.stop.is_set)
-        assert result is not None
     else:
-        told = (plan, _fields(task))
-        result = launch.run_processes(task, processes, _process, told, _read_result)
-    _finish(task, result)
+        result = launch.run_processes(task, processes, _process, (plan, _fields(task), seats), _read_result, gang)
+    if task.place.first:
+        assert result is not None
+        _finish(task, result)
 
 
 def _plan(task: Task, spec: TrainSpec) -> Plan:
@@ -106,7 +121,8 @@ def _plan(task: Task, spec: TrainSpec) -> Plan:
     used = {pair.prompt_id: prompts[pair.prompt_id].prompt for pair in pairs}
     return Plan(
         spec, task.spec_digest, task.environ["SPATIALALIGN_STORE"], model, pairs, latents, used,
-        {name: value for name, value in task.environ.items() if name.startswith("WAN_")}, checkpoints.newest(task),
+        {name: value for name, value in task.environ.items() if name.startswith("WAN_")},
+        checkpoints.newest(task) if task.place.first else None,
     )  # fmt: skip
 
 
@@ -134,7 +150,7 @@ def _fields(task: Task) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _process(told: tuple[Plan, dict[str, Any]], mailbox: Mailbox, stop: threading.Event) -> None:
+def _process(told: tuple[Plan, dict[str, Any], Seats | None], mailbox: Mailbox, stop: threading.Event) -> None:
     """One of several processes."""
     import logging
     import os
@@ -142,12 +158,12 @@ def _process(told: tuple[Plan, dict[str, Any]], mailbox: Mailbox, stop: threadin
     from ..training.group import Group
     from ..training.launch import RemoteProgress
 
-    plan, fields = told
+    plan, fields, seats = told
     task = Task(
         store=Store.open(plan.store), progress=RemoteProgress(mailbox), log=logging.getLogger("spatialalign"), environ=os.environ,
         stop=stop, **fields,
     )  # fmt: skip
-    group = Group.join()
+    group = Group.join(seats)
     try:
         result = run(plan, task, group, lambda: stop.is_set() or mailbox.path("stop").exists())
     finally:
@@ -157,9 +173,11 @@ def _process(told: tuple[Plan, dict[str, Any]], mailbox: Mailbox, stop: threadin
         mailbox.put("history", {"steps": result.history})
 
 
-def _read_result(mailbox: Mailbox) -> Result:
+def _read_result(mailbox: Mailbox) -> Result | None:
+    """None where the first process is another pod's."""
     history = mailbox.get("history")
-    assert history is not None
+    if history is None:
+        return None
     return Result(mailbox.path("adapter").read_bytes(), [(a, b, c, d) for a, b, c, d in history["steps"]])
 
 
@@ -198,7 +216,7 @@ def run(plan: Plan, task: Task, group: Group, stopping: Callable[[], bool]) -> R
     )  # fmt: skip
     if plan.checkpoint is not None:
         trainer.restore(checkpoints.load_from(task, plan.checkpoint))
-        if group.rank == 0:
+        if group.leads:
             task.progress.skip(trainer.progress.step)
     _steps(trainer, task, group, stopping, t.checkpoint_every_steps or CHECKPOINT_EVERY)
     return Result(lora.encode(network, about), trainer.progress.history) if group.rank == 0 else None
@@ -238,7 +256,7 @@ def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool],
 
     def asked() -> bool:
         """Asked after every pair, of which a step may have minutes' worth: it is also the heartbeat."""
-        if group.rank == 0:
+        if group.leads:
             task.progress.beat()
         return stopping()
 
@@ -252,7 +270,7 @@ def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool],
         except Interrupted:
             _save_and_stop(trainer, task, group)
             raise
-        if group.rank == 0:
+        if group.leads:
             for name, value in (("loss", loss), ("margin", margin), ("regularizer", regularizer), ("gradNorm", norm)):
                 task.progress.metric(name, value)
             task.progress.add()

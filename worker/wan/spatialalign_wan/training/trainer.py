@@ -15,6 +15,7 @@ from ..models import lora
 from ..models.tensors import drawn_normal
 from .checkpoints import Checkpoint, Progress, Tensors
 from .draws import Drawer, Draws
+from .gang import Following
 from .group import FAIL, GO, STOP, Group
 from .objective import Objective, Side, noised
 from .schedule import rate
@@ -41,13 +42,6 @@ class Data:
     pairs: Sequence[PairLine]
     latent: Callable[[str], torch.Tensor]
     text: Callable[[str], torch.Tensor]
-
-
-class PeerFailed(StageError):
-    """Another process failed and says why; this one has nothing to add, and nobody waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__(ExitCode.CHECKPOINTED, "another process of the training failed")
 
 
 class Trainer:
@@ -84,7 +78,7 @@ class Trainer:
             if failure:
                 raise failure
             if word == FAIL:
-                raise PeerFailed
+                raise Following("another process of the training failed")
             self.progress.pairs = min(count, start + size)
             if word == STOP and self.progress.pairs < count:
                 raise Interrupted
