@@ -47,9 +47,9 @@ func managerCommand() *cobra.Command {
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	f.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas work")
 	f.StringSliceVar(&o.namespaces, "namespaces", nil, "namespaces to work in; all when empty")
-	f.StringVar(&o.stageImage, "stage-image", "", "this operator's own image, which runs the prepare, score and pair stages (required)")
+	f.StringVar(&o.stageImage, "stage-image", "", "this operator's own image, which runs the stages prepare, score, pair, compare and lineage (required)")
 	f.StringVar(&o.pullPolicy, "image-pull-policy", string(corev1.PullIfNotPresent), "pull policy of stage pods: Always, IfNotPresent or Never")
-	f.DurationVar(&o.progressInterval, "progress-interval", 10*time.Second, "how often running stages are looked at; at least 1s")
+	f.DurationVar(&o.progressInterval, "progress-interval", 10*time.Second, "how often running stages are looked at, and their progress is written; at least 10s (from 1s for tests)")
 	f.IntVar(&o.workers, "workers", 50, "objects of a kind that are reconciled at the same time; they mostly wait for the API server")
 	return c
 }

@@ -18,6 +18,7 @@ func TestValuesAreChecked(t *testing.T) {
 		{"a namespace that is no DNS label", `scope: {namespaces: [Team_A]}`, "/scope/namespaces/0"},
 		{"a namespace twice", `scope: {namespaces: [a, a]}`, "/scope/namespaces"},
 		{"a progress interval without a unit", `progressInterval: "10"`, "/progressInterval"},
+		{"a progress interval below ten seconds", `progressInterval: 9s`, "/progressInterval"},
 		{"a quantity that is none", `resources: {limits: {memory: lots}}`, "/resources/limits/memory"},
 		{"GPUs for the operator", `resources: {limits: {nvidia.com/gpu: 1}}`, "nvidia.com/gpu"},
 		{"a ServiceAccount of nobody", `serviceAccount: {create: false}`, "/serviceAccount/name"},
