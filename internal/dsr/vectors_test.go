@@ -45,8 +45,7 @@ func TestOwnVectors(t *testing.T) {
 func TestPublishedVectors(t *testing.T) {
 	f, err := os.Open("../../../shared/vectors/dsr-eval30.jsonl.gz")
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Log("NOT CHECKED: the 146 published vectors (shared/vectors, beside the checkout) are not here")
-		return
+		t.Skip("NOT CHECKED: the 146 published vectors (shared/vectors, beside the checkout) are not here")
 	}
 	if err != nil {
 		t.Fatal(err)

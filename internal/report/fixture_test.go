@@ -9,8 +9,6 @@ import (
 	"image/gif"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -43,12 +41,21 @@ func at(seconds int) *metav1.Time {
 	return &t
 }
 
-// newWorld has the given iterations, all evaluated; the third one's adapter is worse than the second's.
+// newWorld has the given iterations, all evaluated, in a folder; the third one's adapter is worse than the second's.
 func newWorld(t *testing.T, iterations int) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), seeds: 4, video: image.Pt(8, 6), frames: 2}
+	dir := t.TempDir()
+	w := newWorldIn(t, "file://"+dir, iterations)
+	w.dir = dir
+	return w
+}
+
+// newWorldIn has its store at a URL.
+func newWorldIn(t *testing.T, url string, iterations int) *world {
+	t.Helper()
+	w := &world{t: t, seeds: 4, video: image.Pt(8, 6), frames: 2}
 	var err error
-	if w.store, err = artifact.Open(t.Context(), "file://"+w.dir); err != nil {
+	if w.store, err = artifact.Open(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.store.Close() })
@@ -274,23 +281,23 @@ func (w *world) lines(key string, lines any) v1alpha1.ArtifactReference {
 
 // remove a file of the store.
 func (w *world) remove(key v1alpha1.ArtifactKey) {
-	if err := os.Remove(filepath.Join(w.dir, string(key))); err != nil {
+	if err := w.store.Delete(w.t.Context(), string(key)); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// report goes all the way: gather, bundle, compose, render.
+// report goes all the way of kubectl align report: question, answer, bundle, compose, render.
 func (w *world) report() map[string][]byte {
 	w.t.Helper()
-	bundle, err := Gather(w.t.Context(), w.store, PlanOf(w.run))
+	question, err := json.Marshal(PlanOf(w.run))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var wire bytes.Buffer
-	if err := bundle.Write(&wire); err != nil {
+	answer, err := Answer(w.t.Context(), w.store, question, w.t.Logf)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	received, err := ReadBundle(&wire)
+	received, err := ReadBundle(bytes.NewReader(answer))
 	if err != nil {
 		w.t.Fatal(err)
 	}

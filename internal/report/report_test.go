@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"image"
@@ -11,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/artifact"
+	"github.com/spatialalign/operator/internal/artifact/s3test"
 	"github.com/spatialalign/operator/internal/golden"
 )
 
@@ -123,6 +127,27 @@ func TestVideosOfSamplesMayBeGone(t *testing.T) {
 	}
 	if len(files) != 3 {
 		t.Errorf("files %v", names(files))
+	}
+}
+
+// TestReportOnS3: the report from a bucket is that from a folder, and says what is missing or changed.
+func TestReportOnS3(t *testing.T) {
+	server := s3test.Start(t)
+	folder, bucket := newWorld(t, 2), newWorldIn(t, server.URL("team"), 2)
+	for _, w := range []*world{folder, bucket} {
+		w.fill()
+	}
+	whole := bucket.report()
+	if diff := cmp.Diff(folder.report(), whole); diff != "" {
+		t.Errorf("(-folder +bucket):\n%s", diff)
+	}
+	bucket.remove(bucket.run.Status.Iterations[1].Evaluation.Scores.Key)
+	bucket.write("runs/first-run/2/evaluation/scores.jsonl", []byte("{}\n"))
+	damaged := bucket.report()
+	for _, problem := range []string{"read runs/first-run/1/evaluation/scores.jsonl", "read runs/first-run/2/evaluation/scores.jsonl: its digest is"} {
+		if bytes.Contains(whole["index.html"], []byte(problem)) || !bytes.Contains(damaged["index.html"], []byte(problem)) {
+			t.Errorf("%q is said of a whole store, or not of a damaged one", problem)
+		}
 	}
 }
 

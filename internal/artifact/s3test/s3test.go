@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,8 +107,7 @@ func freeAddress(t testing.TB) string {
 // build gives the server's binary, named by the digest of its pins and the Go version.
 func build(t testing.TB) string {
 	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	dir := filepath.Join(filepath.Dir(file), "..", "..", "..", filepath.FromSlash(module))
+	dir := filepath.Join(repository(t), filepath.FromSlash(module))
 	digest := sha256.New()
 	fmt.Fprintln(digest, runtime.Version())
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -140,6 +140,16 @@ func build(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return binary
+}
+
+// repository is the folder of the module under test. The paths in a binary do not tell it when that is built with -trimpath.
+func repository(t testing.TB) string {
+	t.Helper()
+	file, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(file)))
 }
 
 func lock(t testing.TB, path string) (unlock func()) {
