@@ -366,7 +366,7 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, dir string) *artifact.Store {
+func open(t testing.TB, dir string) *artifact.Store {
 	t.Helper()
 	s, err := artifact.Open(t.Context(), "file://"+dir)
 	if err != nil {

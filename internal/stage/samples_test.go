@@ -1,6 +1,7 @@
 package stage_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/spatialalign/operator/internal/artifact"
 	"github.com/spatialalign/operator/internal/contract"
@@ -18,7 +20,7 @@ import (
 var line = contract.IndexLine{SampleID: contract.SampleKey(sampling, "a cat", 7), PromptID: "p1", Seed: 7}
 
 // sampleOf stores a pod's files of the sample and gives their sidecar.
-func sampleOf(t *testing.T, s *artifact.Store, podUID string, latent bool) *contract.Sidecar {
+func sampleOf(t testing.TB, s *artifact.Store, podUID string, latent bool) *contract.Sidecar {
 	t.Helper()
 	write := func(name string) contract.File {
 		f, err := s.Write(t.Context(), contract.SampleFileKey(line.SampleID, podUID, name), strings.NewReader(name+" of "+podUID))
@@ -161,4 +163,59 @@ func truncate(t *testing.T, path string) {
 	if err := os.Truncate(path, 3); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// FuzzReadSidecar: whatever lies where a sidecar should be, it is read without a panic; what is refused is corrupt, so that the
+// sample is made again, and what is accepted is of the sample, names files within the store, and means the same when written again.
+func FuzzReadSidecar(f *testing.F) {
+	dir := f.TempDir()
+	store := open(f, dir)
+	for _, latent := range []bool{true, false} {
+		data, err := json.Marshal(sampleOf(f, store, "uid", latent))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(data[:len(data)/2])
+		f.Add(bytes.Replace(data, []byte(`"width":64`), []byte(`"width":64,"width":65,"more":1e400`), 1))
+	}
+	for _, hostile := range []string{"", "null", "[]", `{"latent":{},"video":null}`, `{"seed":-1}`, `{"width":1e3}`, strings.Repeat(`{"sampling":`, 40)} {
+		f.Add([]byte(hostile))
+	}
+	path := filepath.Join(dir, contract.SidecarKey(line.SampleID))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		write := func(data []byte) { // not by the store, which waits for the disk
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(data)
+		sidecar, err := stage.ReadSidecar(t.Context(), store, line.SampleID)
+		if err != nil {
+			if !artifact.IsCorrupt(err) {
+				t.Errorf("%q: %v", data, err)
+			}
+			return
+		}
+		files := []contract.File{sidecar.Video}
+		if sidecar.Latent != nil {
+			files = append(files, *sidecar.Latent)
+		}
+		for _, file := range files {
+			if contract.ValidKey(file.Key) != nil || !artifact.ValidDigest(file.Digest) || file.Size < 0 {
+				t.Errorf("%q names the file %+v", data, file)
+			}
+		}
+		again, err := json.Marshal(sidecar)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(again)
+		if got, err := stage.ReadSidecar(t.Context(), store, line.SampleID); sidecar.SampleID != line.SampleID || !cmp.Equal(got, sidecar, cmpopts.EquateEmpty()) {
+			t.Errorf("accepted %q as %+v, and again as %+v, %v", data, sidecar, got, err)
+		}
+	})
 }
