@@ -54,7 +54,7 @@ func (r *RunReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	// Last: others come again later while this object has its turn at the namespace's room.
-	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children, plan.Ended(run.Status.Conditions))
+	base, done, err := r.base(ctx, &run, run.Spec.RuntimeRef.Name, children, plan.Ended(run.Status.Conditions) && !plan.Writing(&run.Status))
 	defer done()
 	if err != nil {
 		return r.unplanned(&run, err)

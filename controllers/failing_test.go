@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -88,6 +89,30 @@ func TestFailedBatchFailsTheRun(t *testing.T) {
 	if message := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed).Message; !strings.Contains(message, "KeyError: 'dog'") {
 		t.Errorf("the run does not say why it failed: %s", message)
 	}
+}
+
+// A run whose training fails has ended at once. What the iteration had made is recorded after that, and no condition changes by it.
+func TestFailedRunRecordsItsLineage(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.fails(v1alpha1.StageTrain, 9, 70, "Traceback (most recent call last):\n  trainer.py:7\nKeyError: 'loss'")
+	c.hold[v1alpha1.StageLineage] = true
+	c.operate(often)
+	run := c.run(1)
+	run.Spec.Retries = new(int32)
+	c.create(c.runtime(), run)
+	c.endsAs(run, v1alpha1.ConditionFailed, v1alpha1.ReasonStageFailed)
+	end := run.DeepCopy()
+	c.job(v1alpha1.StageLineage, 0)
+	clear(c.hold)
+	c.until("the lineage is recorded", func() bool {
+		c.read(run)
+		return run.Status.Iterations[1].Lineage != nil
+	})
+	if diff := cmp.Diff(end.Status.Conditions, run.Status.Conditions); diff != "" || !run.Status.CompletionTime.Equal(end.Status.CompletionTime) {
+		t.Errorf("the end has changed (-before +after):\n%s", diff)
+	}
+	c.checkEvents(run, map[string]int{v1alpha1.ReasonStageFailed: 1})
 }
 
 // Pods that exit well are not believed: without a valid manifest and the outputs that later stages read, the stage did not

@@ -156,10 +156,14 @@ func (s subject[Status]) pace(e *Engine) time.Duration {
 // takeBack records that a child could not be created, and says why when the API server refused it.
 func (s subject[Status]) takeBack(planned *Status, f notCreated, now metav1.Time) {
 	l := s.ledger(planned)
-	for _, records := range l.stages {
-		plan.NotCreated(*records, f.child)
+	ended, why := plan.Ended(*l.conditions), ""
+	if ended {
+		why = f.err.Error() // no condition changes any more
 	}
-	if f.refused() {
+	for _, records := range l.stages {
+		plan.NotCreated(*records, f.child, why)
+	}
+	if f.refused() && !ended {
 		plan.CreateRefused(l.conditions, *s.ledger(s.recorded).conditions, s.object.GetGeneration(), now, f.err.Error())
 	}
 }

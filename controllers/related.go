@@ -33,7 +33,7 @@ func (r *RunReconciler) related(ctx context.Context, run *v1alpha1.AlignmentRun)
 			}
 		}
 	}
-	if ref := run.Spec.Rerun; ref != nil && !plan.Ended(run.Status.Conditions) {
+	if ref := run.Spec.Rerun; ref != nil && (!plan.Ended(run.Status.Conditions) || plan.Writing(&run.Status)) {
 		var from v1alpha1.AlignmentRun
 		found, err := r.find(ctx, run.Namespace, ref.RunName, &from)
 		if err != nil {

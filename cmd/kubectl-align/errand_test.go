@@ -99,6 +99,19 @@ func (p *pod) execute(args []string, objects ...client.Object) (string, error) {
 	}, args, objects...)
 }
 
+// complaints is what a command that succeeds says on standard error.
+func (p *pod) complaints(args []string, objects ...client.Object) string {
+	p.Helper()
+	var says bytes.Buffer
+	if _, err := executeWith(p.TB, func(o *options) {
+		o.dispatcher = func(*cluster, errandFlags) sender { return p }
+		o.ErrOut = &says
+	}, args, objects...); err != nil {
+		p.Fatal(err)
+	}
+	return says.String()
+}
+
 func TestLineage(t *testing.T) {
 	p := newPod(t)
 	one := p.accepted()
@@ -118,6 +131,11 @@ func TestLineage(t *testing.T) {
 	} {
 		if _, err := p.execute(args, one, run("new", v1alpha1.ConditionReconciling)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", args, err, want)
+		}
+	}
+	for _, command := range []string{"lineage", "verify"} {
+		if says := p.complaints([]string{command, "one"}, one); !strings.Contains(says, "iteration 3 has no lineage: ") {
+			t.Errorf("%s of a run whose last iteration has none says %q", command, says)
 		}
 	}
 	if err := os.Remove(filepath.Join(p.dir, "runs/uid-one/1/lineage.json")); err != nil {

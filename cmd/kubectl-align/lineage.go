@@ -33,6 +33,9 @@ With -o json the records are complete.
 			if err != nil {
 				return err
 			}
+			for _, why := range verify.Unrecorded(run) {
+				o.say("%s", why)
+			}
 			newest := verify.NewestLineage(run)
 			if newest == nil {
 				return fmt.Errorf("run %s has no lineage yet: it is written when an iteration ends", run.Name)

@@ -34,6 +34,9 @@ written, 1 on any defect.
 			if err != nil {
 				return err
 			}
+			for _, why := range verify.Unrecorded(run) {
+				o.say("%s", why)
+			}
 			question, err := verify.QuestionOf(run)
 			if err != nil {
 				return err

@@ -310,13 +310,13 @@ type LineageRecord struct {
 	// Rounds of sampling, 1 without resampling.
 	Rounds int `json:"rounds"`
 	// Artifacts by role: prompts/<set>, scores/<round>, pairs, startAdapter, referenceAdapter, adapter,
-	// evaluation (scores), best (the scores compared with), verdict.
+	// evaluation (scores), best (the scores compared with), verdict; index/<round> of samples that are not scored.
 	Artifacts map[string]Artifact `json:"artifacts"`
 	// Results by name: accuracy, delta, lowerBound, pairs and so on, as status has them.
 	Results map[string]string `json:"results"`
 	// Accepted says whether the adapter became the best one; Reason why.
 	Accepted bool   `json:"accepted"`
 	Reason   string `json:"reason"`
-	// Previous is the lineage of the iteration before.
+	// Previous is the lineage of the newest iteration before that has one.
 	Previous *Artifact `json:"previous,omitempty"`
 }

@@ -87,8 +87,8 @@ func (c conditions) fail(f *failure) {
 	c.set(v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonEnded, "the object has ended")
 }
 
-// CreateRefused says, after the API server refused to create a child, what it said. before are the recorded
-// conditions: the same refusal again is no transition.
+// CreateRefused says, after the API server refused to create a child of an object that has not ended, what it said. before are the
+// recorded conditions: the same refusal again is no transition.
 func CreateRefused(list *[]metav1.Condition, before []metav1.Condition, generation int64, now metav1.Time, message string) {
 	conditions{list, generation, now, before}.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonCreateRefused, message)
 }

@@ -27,7 +27,7 @@ func (r *runPlan) end(e *ending) Next[v1alpha1.AlignmentRunStatus] {
 	return r.stop(e.reason)
 }
 
-// stop deletes what is still active, and looks once more for a child that the cache does not show yet.
+// stop deletes what is still active but for lineages, and looks once more for a child that the cache does not show yet.
 func (r *runPlan) stop(reason string) Next[v1alpha1.AlignmentRunStatus] {
 	r.idle()
 	for i := range r.status.Iterations {
@@ -35,15 +35,20 @@ func (r *runPlan) stop(reason string) Next[v1alpha1.AlignmentRunStatus] {
 	}
 	r.status.CompletionTime, r.status.Progress, r.status.PendingApproval = &r.Now, nil, nil
 	r.answered()
-	return Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), RequeueAfter: r.Config.ProgressInterval}
+	r.lateLineages(everyStage) // a lineage begins when the end is written: no other may follow then
+	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: r.leftBehind(none), RequeueAfter: r.Config.ProgressInterval}
+	if r.writing() {
+		next.RequeueAfter = min(next.RequeueAfter, firstLook)
+	}
+	return next
 }
 
-// stopStages ends the stages that still run when their run ends. What a stage said last, such as the class of a failure, stands
-// before why it was stopped.
+// stopStages ends the stages that still run when their run ends, but for a lineage, which is still to be written. What a stage said
+// last, such as the class of a failure, stands before why it was stopped.
 func stopStages(records []v1alpha1.StageStatus, reason string, now metav1.Time) {
 	for i := range records {
 		rec := &records[i]
-		if rec.State != v1alpha1.StageRunning {
+		if rec.State != v1alpha1.StageRunning || rec.Name == v1alpha1.StageLineage {
 			continue
 		}
 		rec.State, rec.CompletionTime, rec.StuckSince = v1alpha1.StageStopped, &now, nil
@@ -58,6 +63,7 @@ func stopStages(records []v1alpha1.StageStatus, reason string, now metav1.Time) 
 func (r *runPlan) fail(f *failure) Next[v1alpha1.AlignmentRunStatus] {
 	r.status.Phase = v1alpha1.PhaseFailed
 	r.cond.fail(&failure{f.reason, fmt.Sprintf("%s; %s", f.message, r.bestText())})
+	r.openLineages()
 	return r.stop(f.reason)
 }
 

@@ -26,11 +26,7 @@ func (r *runPlan) lineages() (recorded bool) {
 		if child == nil {
 			return false
 		}
-		it = r.record(k)
-		it.Lineage = reference(child.Outcome.Outputs["lineage"])
-		if best := r.status.Best; *best.Iteration == k {
-			best.Lineage, best.ModelCard = it.Lineage, reference(child.Outcome.Outputs["modelCard"])
-		}
+		r.recorded(k, child)
 		r.trim(r.decided())
 		return r.lineages()
 	}
@@ -46,17 +42,13 @@ func (r *runPlan) lastLineage(end *ending) (recorded bool) {
 	}
 	failed := r.stages.failed
 	_, child := r.step(jobs.Place{Iteration: k, Stage: v1alpha1.StageLineage}, func(p jobs.Place) Object {
-		return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{
-			Record: r.lineage(k, &v1alpha1.Decision{Accepted: ptr.To(false), Message: "The run ended with " + end.reason + ": " + end.message}),
-		}})
+		return r.lineageJob(p, undecided(end.reason+": "+end.message))
 	})
 	r.stages.failed = failed
 	if child == nil {
 		return r.stage(k, v1alpha1.StageLineage, 0).State == v1alpha1.StageFailed
 	}
-	it := r.record(k)
-	it.Lineage = reference(child.Outcome.Outputs["lineage"])
-	trimStages(it)
+	r.recorded(k, child)
 	return true
 }
 
@@ -75,7 +67,7 @@ func (r *runPlan) lineageLags() bool {
 const maxMissingLineages = 4
 
 func (r *runPlan) recordLineage(p jobs.Place) Object {
-	return r.job(p, contract.Spec{Stage: contract.Lineage, Lineage: &contract.LineageSpec{Record: r.lineage(p.Iteration, r.record(p.Iteration).Decision)}})
+	return r.lineageJob(p, r.record(p.Iteration).Decision)
 }
 
 // lineage is what suffices to make iteration k again, as far as it came before what was decided.
@@ -110,7 +102,14 @@ func (r *runPlan) lineage(k int32, decision *v1alpha1.Decision) contract.Lineage
 	for i := range it.Resampled {
 		add("scores/"+strconv.Itoa(int(it.Resampled[i].Round)), it.Resampled[i].Samples.Scores)
 	}
-	add("pairs", it.Pairs.Artifact)
+	for i := range it.Stages {
+		if rec := &it.Stages[i]; rec.Name == v1alpha1.StageSample && succeeded(rec) && !r.scored(k, *rec.Round) {
+			add("index/"+strconv.Itoa(int(*rec.Round)), reference(r.trainingIndex(jobs.Place{Iteration: k, Round: *rec.Round})))
+		}
+	}
+	if it.Pairs != nil {
+		add("pairs", it.Pairs.Artifact)
+	}
 	add("adapter", it.Adapter)
 	if it.Adapter != nil {
 		for role, a := range map[string]*contract.Artifact{"startAdapter": r.start(k), "referenceAdapter": r.referenceAdapter(k)} {
@@ -119,15 +118,19 @@ func (r *runPlan) lineage(k int32, decision *v1alpha1.Decision) contract.Lineage
 			}
 		}
 	}
-	if it.Comparison != nil {
+	if it.Evaluation != nil {
 		add("evaluation", it.Evaluation.Scores)
+	}
+	if it.Comparison != nil {
 		add("verdict", it.Comparison.Verdict)
 		if compared := r.measured(*it.Comparison.Iteration, k); compared != nil {
 			add("best", compared.Scores)
 		}
 	}
-	if before := r.record(k - 1); before != nil && before.Lineage != nil {
-		record.Previous = ptr.To(artifact(*before.Lineage))
+	for i := range r.status.Iterations {
+		if before := &r.status.Iterations[i]; *before.Iteration < k && before.Lineage != nil {
+			record.Previous = ptr.To(artifact(*before.Lineage)) // one that could not be written is passed over
+		}
 	}
 	return record
 }
@@ -177,28 +180,29 @@ func sameWork(a, b *v1alpha1.IterationStatus, stage v1alpha1.RerunStage) bool {
 
 // results by name, as status has them.
 func results(it *v1alpha1.IterationStatus, headline v1alpha1.Fraction) map[string]string {
-	values := map[string]string{
-		"pairs": fmt.Sprint(*it.Pairs.Pairs), "usablePrompts": fmt.Sprint(*it.Pairs.UsablePrompts), "gpuSeconds": fmt.Sprint(it.GPUSeconds),
-	}
-	if it.Comparison == nil {
-		return values
-	}
-	maps.Copy(values, map[string]string{
-		"accuracy": string(accuracyAt(it.Evaluation, headline)), "headlineThreshold": string(headline),
-		"delta": string(it.Comparison.Delta), "lowerBound": string(it.Comparison.LowerBound), "upperBound": string(it.Comparison.UpperBound),
-		"confidence": string(it.Comparison.Confidence),
-	})
-	if d := it.Comparison.Devices; d != nil {
-		values["devices/best"], values["devices/candidate"] = listed(d.Best), listed(d.Candidate)
-	}
-	if it.Reevaluation != nil {
-		values["reevaluation/device"] = string(it.Reevaluation.Device)
-	}
-	for _, g := range it.Evaluation.Guards {
-		values["guard/"+g.Name] = g.Value
+	values := map[string]string{"gpuSeconds": fmt.Sprint(it.GPUSeconds)}
+	if p := it.Pairs; p != nil {
+		values["pairs"], values["usablePrompts"] = fmt.Sprint(*p.Pairs), fmt.Sprint(*p.UsablePrompts)
 	}
 	for _, m := range it.Training {
 		values["training/"+m.Name] = m.Value
+	}
+	if it.Evaluation != nil {
+		values["accuracy"], values["headlineThreshold"] = string(accuracyAt(it.Evaluation, headline)), string(headline)
+		for _, g := range it.Evaluation.Guards {
+			values["guard/"+g.Name] = g.Value
+		}
+	}
+	if c := it.Comparison; c != nil {
+		maps.Copy(values, map[string]string{
+			"delta": string(c.Delta), "lowerBound": string(c.LowerBound), "upperBound": string(c.UpperBound), "confidence": string(c.Confidence),
+		})
+		if d := c.Devices; d != nil {
+			values["devices/best"], values["devices/candidate"] = listed(d.Best), listed(d.Candidate)
+		}
+	}
+	if it.Reevaluation != nil {
+		values["reevaluation/device"] = string(it.Reevaluation.Device)
 	}
 	return values
 }

@@ -129,7 +129,7 @@ func hasResult(s *v1alpha1.AlignmentRunStatus, it *v1alpha1.IterationStatus, rec
 // passed says that an iteration is over, so that nobody reads what its stages put out.
 func passed(s *v1alpha1.AlignmentRunStatus, k int32) bool {
 	return slices.ContainsFunc(s.Iterations, func(it v1alpha1.IterationStatus) bool {
-		return it.Iteration != nil && *it.Iteration >= k && it.CompletionTime != nil
+		return it.Iteration != nil && *it.Iteration >= k && (it.CompletionTime != nil || it.Lineage != nil)
 	})
 }
 

@@ -35,7 +35,7 @@ func (r *runPlan) takeOver(snapshot *v1alpha1.RuntimeSnapshot) (waiting, wrong *
 	case r.scattered(was, spec):
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.pairing.history is Cumulative, and AlignmentRun %q, which spec.rerun names, kept the pairs of each iteration apart (Latest): "+
 			"those before iteration %d would be missing; set spec.pairing.history to Latest, or rerun iteration 1, or 2 from Sample or Pair", spec.RunName, inherited(spec))}
-	case lacks != "" && Ended(was.status.Conditions):
+	case lacks != "" && Ended(was.status.Conditions) && !Writing(&was.status):
 		return nil, &failure{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("AlignmentRun %q, which spec.rerun names, has ended and has no %s", spec.RunName, lacks)}
 	case lacks != "":
 		return &failure{v1alpha1.ReasonRerunNotFound, fmt.Sprintf("AlignmentRun %q has no %s; waiting for it", spec.RunName, lacks)}, nil

@@ -57,11 +57,17 @@ func open(rec v1alpha1.StageStatus) bool {
 }
 
 // ended is the plan of a run whose end is recorded. That is sticky: what was still active when the run ended is deleted, what
-// it holds of GPUs until it is gone is counted, and ttlSecondsAfterFinished clears up.
+// it holds of GPUs until it is gone is counted, its last lineages are written, and then ttlSecondsAfterFinished clears up.
 func (r *runPlan) ended() Next[v1alpha1.AlignmentRunStatus] {
-	next := Next[v1alpha1.AlignmentRunStatus]{Status: r.status, Delete: unfinished(r.Children), Deferrable: true}
-	if r.usesGPUs() {
+	r.lateLineages(nil)
+	next := Next[v1alpha1.AlignmentRunStatus]{
+		Status: r.status, Create: r.stages.create, Delete: r.leftBehind(none), WantsRoom: r.writing(), Waiting: r.stages.space.waiting, Deferrable: r.onlyUsage(),
+	}
+	if r.usesGPUs() || r.writing() {
 		next.RequeueAfter = r.Config.ProgressInterval
+	}
+	if r.writing() {
+		return next
 	}
 	spec, finished := r.run.Spec, r.status.CompletionTime
 	applies := spec.Cleanup == v1alpha1.CleanupAlways || spec.Cleanup == v1alpha1.CleanupOnSuccess && r.status.Phase == v1alpha1.PhaseSucceeded

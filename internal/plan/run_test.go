@@ -144,11 +144,23 @@ func TestNotCreatedTriesTheSameAttemptAgain(t *testing.T) {
 	w := newWorld(t, rising)
 	next := Run(w.base(), w.run, w.related)
 	name := next.Create[0].GetName()
-	NotCreated(next.Status.Iterations[0].Stages, name)
+	NotCreated(next.Status.Iterations[0].Stages, name, "")
 	w.run.Status = next.Status
 	again := Run(w.base(), w.run, w.related)
 	if len(again.Create) != 1 || again.Create[0].GetName() != name {
 		t.Errorf("after a refused creation of %s the plan creates %v", name, again.Create)
+	}
+}
+
+// TestRefusedAfterTheEnd: what keeps a child from being created after the end of its object is said by its stage.
+func TestRefusedAfterTheEnd(t *testing.T) {
+	w := newWorld(t, rising)
+	w.breaks(1, v1alpha1.StageTrain)
+	next := Run(w.base(), w.run, w.related)
+	stages := next.Status.Iterations[1].Stages
+	NotCreated(stages, next.Create[0].GetName(), "the namespace is frozen")
+	if rec := stages[len(stages)-1]; rec.Child != "" || rec.State != v1alpha1.StageRunning || rec.Message != "the namespace is frozen" {
+		t.Errorf("the stage is %+v", rec)
 	}
 }
 

@@ -317,11 +317,12 @@ func output(rec *v1alpha1.StageStatus, name string) contract.Artifact {
 	return contract.Artifact{}
 }
 
-// NotCreated takes back that a child exists, after its creation was refused: the next plan tries the same attempt again.
-func NotCreated(records []v1alpha1.StageStatus, child string) {
+// NotCreated takes back that a child exists, after its creation was refused: the next plan tries the same attempt again. why stands
+// in the stage's message, if it is told.
+func NotCreated(records []v1alpha1.StageStatus, child, why string) {
 	for i := range records {
-		if records[i].Child == child {
-			records[i].Child = ""
+		if rec := &records[i]; rec.Child == child {
+			rec.Child, rec.Message = "", or(clip(why, maxStageMessage), rec.Message)
 		}
 	}
 }

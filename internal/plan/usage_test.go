@@ -175,6 +175,7 @@ func TestGPUTimeAfterTheEnd(t *testing.T) {
 		t.Error("nobody looks at the GPU that is still held")
 	}
 	w.gone()
+	w.succeed(w.child(v1alpha1.StageLineage))
 	w.step()
 	if next := w.step(); next.RequeueAfter != 0 {
 		t.Errorf("the run looks again after %s, for nothing", next.RequeueAfter)

@@ -73,7 +73,7 @@ func lineageCommand() *cobra.Command {
   spatialalign lineage --run run.yaml --store file:///mnt/store
   spatialalign lineage --from runs/7c0e.../lineage.json@sha256:9f86... --iteration 2 -o json`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			newest, err := newestRecord(from, run)
+			newest, err := newestRecord(from, run, sayTo(c))
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,8 @@ func lineageCommand() *cobra.Command {
 	return c
 }
 
-func newestRecord(from, runFile string) (contract.Artifact, error) {
+// newestRecord also says which iterations of the run have none.
+func newestRecord(from, runFile string, say func(string, ...any)) (contract.Artifact, error) {
 	if from != "" {
 		key, digest, _ := strings.Cut(from, "@")
 		a := contract.Artifact{Key: key, Digest: digest}
@@ -107,6 +108,9 @@ func newestRecord(from, runFile string) (contract.Artifact, error) {
 	run, err := readRun(runFile)
 	if err != nil {
 		return contract.Artifact{}, err
+	}
+	for _, why := range verify.Unrecorded(run) {
+		say("%s", why)
 	}
 	newest := verify.NewestLineage(run)
 	if newest == nil {
@@ -126,6 +130,9 @@ func verifyCommand() *cobra.Command {
 			object, err := readRun(run)
 			if err != nil {
 				return err
+			}
+			for _, why := range verify.Unrecorded(object) {
+				sayTo(c)("%s", why)
 			}
 			question, err := verify.QuestionOf(object)
 			if err != nil {

@@ -206,3 +206,26 @@ func TestQuestionsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// TestUnrecorded: of the iterations of a run that has ended, those without a lineage are named, and why they have none.
+func TestUnrecorded(t *testing.T) {
+	stage := func(state v1alpha1.StageState, message string) []v1alpha1.StageStatus {
+		return []v1alpha1.StageStatus{{Name: v1alpha1.StageTrain, State: v1alpha1.StageStopped}, {Name: v1alpha1.StageLineage, State: state, Message: message}}
+	}
+	run := &v1alpha1.AlignmentRun{Status: v1alpha1.AlignmentRunStatus{Iterations: []v1alpha1.IterationStatus{
+		{Iteration: new(int32(0))}, {Iteration: new(int32(1)), Lineage: &v1alpha1.ArtifactReference{}},
+		{Iteration: new(int32(2)), Stages: stage(v1alpha1.StageFailed, "Storage: access denied")},
+		{Iteration: new(int32(3)), Stages: stage(v1alpha1.StageRunning, "")}, {Iteration: new(int32(4))},
+	}}}
+	if got := Unrecorded(run); got != nil {
+		t.Errorf("of a run that goes on: %q", got)
+	}
+	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}
+	want := []string{
+		"iteration 2 has no lineage: its stage is Failed: Storage: access denied", "iteration 3 has no lineage: it is being written",
+		"iteration 4 has no lineage: the run ended before its samples were complete, or with an operator that did not write one then; what it made stands in status",
+	}
+	if diff := cmp.Diff(want, Unrecorded(run)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
