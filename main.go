@@ -54,7 +54,8 @@ func main() {
 
 // errands that kubectl align sends into a cluster.
 var errands = map[string]errand.Work{
-	"report": report.Answer, "export": export.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer,
+	"report": errand.Whole(report.Answer), "export": export.Answer, "lineage": errand.Whole(lineage.Answer),
+	"verify": errand.Whole(verify.Answer), "gc": errand.Whole(retention.Answer),
 }
 
 // isStage tells a stage's call from a command of the same name.

@@ -47,7 +47,16 @@ func newPod(t *testing.T) *pod {
 // Send implements sender.
 func (p *pod) Send(ctx context.Context, e dispatch.Errand) ([]byte, error) {
 	p.sent = append(p.sent, e)
-	return map[string]errand.Work{"export": export.Answer, "lineage": lineage.Answer, "verify": verify.Answer, "gc": retention.Answer}[e.Name](ctx, p.store, e.Question, p.Logf)
+	work := map[string]errand.Work{
+		"export": export.Answer, "lineage": errand.Whole(lineage.Answer), "verify": errand.Whole(verify.Answer), "gc": errand.Whole(retention.Answer),
+	}[e.Name]
+	answer, err := work(ctx, p.store, e.Question, p.Logf)
+	if err != nil {
+		return nil, err
+	}
+	var sent bytes.Buffer
+	err = answer(&sent)
+	return sent.Bytes(), err
 }
 
 func (p *pod) put(key, data string) *v1alpha1.ArtifactReference {

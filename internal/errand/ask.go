@@ -4,18 +4,21 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/spatialalign/operator/internal/contract"
 )
 
-// maxAnswer bounds an answer, in bytes, compressed or not: a report with all its videos is the largest.
-const maxAnswer = 1 << 30
+const (
+	// maxAnswer bounds an answer, in bytes, compressed or not: an export is the largest.
+	maxAnswer = 1 << 30
+	// maxText bounds progress and refusals.
+	maxText = 1 << 20
+)
 
 // RefusedError says that the work itself failed: asking again gives the same.
 type RefusedError struct{ Message string }
@@ -27,23 +30,26 @@ func (e *RefusedError) Error() string { return e.Message }
 // has changed.
 func Ask(ctx context.Context, address string, question []byte, every time.Duration, say func(string)) ([]byte, error) {
 	c := caller{base: "http://" + address}
-	if _, _, err := c.call(ctx, http.MethodPut, QuestionPath, question); err != nil {
+	if err := c.call(ctx, http.MethodPut, QuestionPath, question, func(*http.Response) error { return nil }); err != nil {
 		return nil, err
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for told := ""; ; {
-		header, body, err := c.call(ctx, http.MethodGet, AnswerPath, nil)
-		if err != nil {
-			return nil, err
-		}
-		if want := header.Get(DigestHeader); want != "" {
-			if got := contract.Digest(body); got != want {
-				return nil, fmt.Errorf("%d bytes with digest %s arrived, %s was sent", len(body), got, want)
+		var answer []byte
+		done, progress := false, ""
+		err := c.call(ctx, http.MethodGet, AnswerPath, nil, func(response *http.Response) (err error) {
+			if done = response.StatusCode == http.StatusOK; done {
+				answer, err = receive(response)
+			} else {
+				progress, err = text(response)
 			}
-			return decompress(body)
+			return err
+		})
+		if err != nil || done {
+			return answer, err
 		}
-		if progress := strings.TrimSpace(string(body)); progress != told {
+		if progress != told {
 			told = progress
 			say(progress)
 		}
@@ -58,40 +64,65 @@ func Ask(ctx context.Context, address string, question []byte, every time.Durati
 // caller makes requests through a port-forward.
 type caller struct{ base string }
 
-// call gives the headers and the body of a successful answer. The final answer has a digest among its headers.
-func (c caller) call(ctx context.Context, method, path string, body []byte) (http.Header, []byte, error) {
+// call makes a request, and lets read take what a successful one brings.
+func (c caller) call(ctx context.Context, method, path string, body []byte, read func(*http.Response) error) error {
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	// A proxy must not see what the port-forward carries.
 	direct := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true, DisableCompression: true}}
 	response, err := direct.Do(request)
 	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
-	case len(data) > maxAnswer:
-		return nil, nil, fmt.Errorf("%s %s: more than %d bytes", method, path, maxAnswer)
 	case response.StatusCode >= http.StatusInternalServerError:
-		return nil, nil, fmt.Errorf("%s %s: %s", method, path, response.Status)
+		return fmt.Errorf("%s %s: %s", method, path, response.Status)
 	case response.StatusCode >= http.StatusBadRequest:
-		return nil, nil, &RefusedError{strings.TrimSpace(string(data))}
+		refusal, err := text(response)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		return &RefusedError{refusal}
 	}
-	return response.Header, data, nil
+	if err := read(response); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
 }
 
-func decompress(data []byte) ([]byte, error) {
-	zip, err := gzip.NewReader(bytes.NewReader(data))
+// text is the few words of a response.
+func text(response *http.Response) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxText))
+	return strings.TrimSpace(string(data)), err
+}
+
+// receive an answer, which counts only if all of it is what was sent.
+func receive(response *http.Response) ([]byte, error) {
+	digest := sha256.New()
+	body := io.TeeReader(io.LimitReader(response.Body, maxAnswer+1), digest)
+	answer, damage := decompress(body)
+	if _, err := io.Copy(io.Discard, body); err != nil { // what is left; the trailers come behind it
+		return nil, err
+	}
+	if problem := response.Trailer.Get(problemTrailer); problem != "" {
+		return nil, &RefusedError{problem}
+	}
+	if got, want := fmt.Sprintf("sha256:%x", digest.Sum(nil)), response.Trailer.Get(DigestTrailer); got != want {
+		return nil, fmt.Errorf("an answer with digest %s arrived, %q was sent", got, want)
+	}
+	return answer, damage
+}
+
+func decompress(data io.Reader) ([]byte, error) {
+	zip, err := gzip.NewReader(data)
 	if err != nil {
-		return nil, fmt.Errorf("answer: %w", err)
+		return nil, err
 	}
 	var answer bytes.Buffer
 	n, err := io.Copy(&answer, io.LimitReader(zip, maxAnswer+1))
@@ -99,7 +130,7 @@ func decompress(data []byte) ([]byte, error) {
 		err = errors.New("it is too large")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("answer: %w", err)
+		return nil, err
 	}
 	return answer.Bytes(), nil
 }

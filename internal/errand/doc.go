@@ -3,5 +3,5 @@
 // question through a port-forward, and asks for the answer until it is there.
 //
 //	PUT /question    the question, once; the work begins
-//	GET /answer      202 and a line on how far it is, or 200, the answer and its digest, or 422 and why not
+//	GET /answer      202 and a line on how far it is, or 200 and the answer with its digest behind it, or 422 and why not
 package errand

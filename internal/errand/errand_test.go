@@ -40,12 +40,12 @@ func ask(t *testing.T, address, question string, say func(string)) (string, erro
 func TestAsk(t *testing.T) {
 	begun, told := 0, make(chan string, 10)
 	half := make(chan struct{})
-	address := desktop(t, func(_ context.Context, store *artifact.Store, question []byte, say func(string, ...any)) ([]byte, error) {
+	address := desktop(t, Whole(func(_ context.Context, store *artifact.Store, question []byte, say func(string, ...any)) ([]byte, error) {
 		begun++
 		say("%d of %d", 1, 2)
 		<-half
 		return append([]byte("echo "), question...), nil
-	})
+	}))
 	go func() {
 		for progress := range told {
 			if progress == "1 of 2" {
@@ -70,22 +70,38 @@ func TestAsk(t *testing.T) {
 }
 
 func TestWorkThatFails(t *testing.T) {
-	address := desktop(t, func(context.Context, *artifact.Store, []byte, func(string, ...any)) ([]byte, error) {
+	address := desktop(t, Whole(func(context.Context, *artifact.Store, []byte, func(string, ...any)) ([]byte, error) {
 		return nil, errors.New("access denied")
-	})
+	}))
 	var refused *RefusedError
 	if _, err := ask(t, address, "hello", func(string) {}); !errors.As(err, &refused) || refused.Message != "access denied" {
 		t.Errorf("error %v", err)
 	}
 }
 
+// TestAnswerThatFails: an answer that cannot be ended says why, and asking again would be of no use.
+func TestAnswerThatFails(t *testing.T) {
+	address := desktop(t, func(context.Context, *artifact.Store, []byte, func(string, ...any)) (func(io.Writer) error, error) {
+		return func(w io.Writer) error {
+			_, err := w.Write(make([]byte, 1<<20))
+			return errors.Join(err, errors.New("read a:\nit was changed"))
+		}, nil
+	})
+	var refused *RefusedError
+	if answer, err := ask(t, address, "hello", func(string) {}); !errors.As(err, &refused) || refused.Message != "read a: it was changed" || answer != "" {
+		t.Errorf("%d bytes, error %v", len(answer), err)
+	}
+}
+
 // TestDamageOnTheWay: an answer that is not what was sent is an error, and so is a server that fails.
 func TestDamageOnTheWay(t *testing.T) {
 	for want, handler := range map[string]http.HandlerFunc{
-		"sha256:other was sent": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set(DigestHeader, "sha256:other")
+		`"sha256:other" was sent`: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Trailer", DigestTrailer)
 			_, _ = io.WriteString(w, "damaged")
+			w.Header().Set(DigestTrailer, "sha256:other")
 		},
+		`"" was sent`:     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cut") },
 		"502 Bad Gateway": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
 		"EOF":             func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
@@ -99,11 +115,11 @@ func TestDamageOnTheWay(t *testing.T) {
 }
 
 func TestAskEndsWithItsContext(t *testing.T) {
-	address := desktop(t, func(ctx context.Context, _ *artifact.Store, _ []byte, say func(string, ...any)) ([]byte, error) {
+	address := desktop(t, Whole(func(ctx context.Context, _ *artifact.Store, _ []byte, say func(string, ...any)) ([]byte, error) {
 		say("begun")
 		<-ctx.Done()
 		return nil, ctx.Err()
-	})
+	}))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	_, err := Ask(ctx, address, nil, time.Millisecond, func(string) { cancel(enough) })

@@ -1,9 +1,9 @@
 package errand
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,14 +23,27 @@ const (
 	// AnswerPath is where the asker gets the answer.
 	AnswerPath = "/answer"
 	readyPath  = "/readyz"
-	// DigestHeader carries the digest of the answer's bytes as sent.
-	DigestHeader = "X-Answer-Digest"
+	// DigestTrailer carries the digest of the answer's bytes as sent, behind them.
+	DigestTrailer = "X-Answer-Digest"
+	// problemTrailer says why an answer that had begun could not be ended.
+	problemTrailer = "X-Answer-Problem"
 	// MaxQuestion bounds a question, in bytes.
 	MaxQuestion = 256 << 20
 )
 
-// Work answers a question about a store. say tells how far it is.
-type Work func(ctx context.Context, store *artifact.Store, question []byte, say func(format string, args ...any)) (answer []byte, err error)
+// Work answers a question about a store. say tells how far it is. The answer is written each time that it is asked for.
+type Work func(ctx context.Context, store *artifact.Store, question []byte, say func(format string, args ...any)) (answer func(io.Writer) error, err error)
+
+// Whole is work whose answer is ready when it is done, and fits into a pod's memory.
+func Whole(work func(ctx context.Context, store *artifact.Store, question []byte, say func(format string, args ...any)) ([]byte, error)) Work {
+	return func(ctx context.Context, store *artifact.Store, question []byte, say func(format string, args ...any)) (func(io.Writer) error, error) {
+		answer, err := work(ctx, store, question, say)
+		return func(w io.Writer) error {
+			_, err := w.Write(answer)
+			return err
+		}, err
+	}
+}
 
 // address to serve on: the pod's loopback, which a port-forward reaches and other pods do not.
 var address = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.ProgressPort))
@@ -68,7 +81,7 @@ type desk struct {
 	question string // its digest; empty before there is one
 	progress string // the last that work said
 	done     bool
-	answer   []byte // compressed
+	answer   func(io.Writer) error
 	err      error
 }
 
@@ -108,15 +121,9 @@ func (d *desk) take(w http.ResponseWriter, r *http.Request) {
 
 func (d *desk) run(question []byte) {
 	answer, err := d.work(d.ctx, d.store, question, d.say)
-	var compressed bytes.Buffer
-	if err == nil {
-		zip := gzip.NewWriter(&compressed)
-		_, err = zip.Write(answer)
-		err = errors.Join(err, zip.Close())
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.done, d.answer, d.err = true, compressed.Bytes(), err
+	d.done, d.answer, d.err = true, answer, err
 }
 
 func (d *desk) say(format string, args ...any) {
@@ -127,19 +134,30 @@ func (d *desk) say(format string, args ...any) {
 
 func (d *desk) give(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	done, progress, answer, err := d.done, d.progress, d.answer, d.err
+	d.mu.Unlock()
 	switch {
-	case !d.done:
+	case !done:
 		w.WriteHeader(http.StatusAccepted)
-		fmt.Fprintln(w, d.progress)
-	case d.err != nil:
-		http.Error(w, d.err.Error(), http.StatusUnprocessableEntity)
+		fmt.Fprintln(w, progress)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 	default:
-		w.Header().Set("Content-Type", "application/gzip")
-		w.Header().Set("Content-Length", strconv.Itoa(len(d.answer)))
-		w.Header().Set(DigestHeader, contract.Digest(d.answer))
-		_, _ = w.Write(d.answer) // a client that went away asks again
+		send(w, answer)
 	}
+}
+
+// send an answer, compressed. A client that went away asks again.
+func send(w http.ResponseWriter, answer func(io.Writer) error) {
+	w.Header().Set("Content-Type", "application/gzip")
+	w.Header().Set("Trailer", DigestTrailer+", "+problemTrailer)
+	digest := sha256.New()
+	zip := gzip.NewWriter(io.MultiWriter(w, digest))
+	if err := errors.Join(answer(zip), zip.Close()); err != nil {
+		w.Header().Set(problemTrailer, err.Error())
+		return
+	}
+	w.Header().Set(DigestTrailer, fmt.Sprintf("sha256:%x", digest.Sum(nil)))
 }
 
 // ready asks the server on this pod's loopback.

@@ -15,7 +15,7 @@ import (
 	"github.com/spatialalign/operator/internal/contract"
 )
 
-// maxBytes bounds all files of an export together. A pod holds them in memory until they are asked for.
+// maxBytes bounds all files of an export together. Whoever asks holds them in memory until all are checked.
 const maxBytes = 512 << 20
 
 // File of an export: an artifact, and the name that it gets.
@@ -29,17 +29,15 @@ type Question struct {
 	Files []File `json:"files"`
 }
 
-// Answer is the errand "export": the question is a Question, the answer a tar of its files in their order.
-func Answer(ctx context.Context, store *artifact.Store, question []byte, say func(string, ...any)) ([]byte, error) {
+// Answer is the errand "export": the question is a Question, the answer a tar of its files in their order. It streams them from
+// the store, so that a pod with little memory can send them.
+func Answer(ctx context.Context, store *artifact.Store, question []byte, _ func(string, ...any)) (answer func(io.Writer) error, err error) {
 	var q Question
 	if err := artifact.DecodeStrict(question, &q); err != nil {
 		return nil, fmt.Errorf("question: %w", err)
 	}
-	var out bytes.Buffer
-	archive := tar.NewWriter(&out)
 	left := int64(maxBytes)
 	for _, f := range q.Files {
-		say("reading %s", f.Key)
 		size, err := store.Size(ctx, f.Key)
 		if err != nil {
 			return nil, err
@@ -47,21 +45,30 @@ func Answer(ctx context.Context, store *artifact.Store, question []byte, say fun
 		if left -= size; left < 0 {
 			return nil, fmt.Errorf("%s: all files together have more than %d MiB; copy them from the store", f.Key, maxBytes>>20)
 		}
-		data, err := store.ReadVerified(ctx, f.Artifact, size)
-		if err != nil {
-			return nil, err
-		}
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.Name, Mode: 0o644, Size: int64(len(data))}); err != nil {
-			return nil, err
-		}
-		if _, err := archive.Write(data); err != nil {
-			return nil, err
-		}
 	}
-	if err := archive.Close(); err != nil {
-		return nil, err
+	return func(w io.Writer) error {
+		archive := tar.NewWriter(w)
+		for _, f := range q.Files {
+			if err := add(ctx, store, archive, f); err != nil {
+				return err
+			}
+		}
+		return archive.Close()
+	}, nil
+}
+
+// add a file to an archive. Only at its end it shows whether it was the one that was asked for.
+func add(ctx context.Context, store *artifact.Store, archive *tar.Writer, f File) error {
+	r, err := store.OpenVerified(ctx, f.Artifact)
+	if err != nil {
+		return err
 	}
-	return out.Bytes(), nil
+	defer r.Close()
+	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.Name, Mode: 0o644, Size: r.Size()}); err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, r)
+	return err
 }
 
 // Unpack writes the files of an answer into a folder, which is made when absent, and tells their paths. It trusts nothing

@@ -166,8 +166,9 @@ func server(t *testing.T, refusal string) http.Handler {
 		if err := errors.Join(err, zip.Close()); err != nil {
 			t.Error(err)
 		}
-		w.Header().Set(errand.DigestHeader, contract.Digest(answer.Bytes()))
+		w.Header().Set("Trailer", errand.DigestTrailer)
 		_, _ = w.Write(answer.Bytes())
+		w.Header().Set(errand.DigestTrailer, contract.Digest(answer.Bytes()))
 	})
 	return mux
 }
