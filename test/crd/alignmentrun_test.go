@@ -84,9 +84,16 @@ func TestAlignmentRunNames(t *testing.T) {
 	testValues(t, with(t, run, "spec.rerun.iteration", int64(1)), "spec.rerun.runName", labels, noLabels)
 	testValues(t, run, "spec.sampling.negativePrompt", []any{"a", "模糊, verzerrt", long(2048)}, []any{"", long(2049)})
 	testValues(t, run, "spec.scheduling.priorityClassName", subdomains, noSubdomains)
-	for _, path := range []string{"spec.scheduling.queueName", "spec.scheduling.sample.queueName", "spec.scheduling.train.queueName"} {
+	for _, path := range []string{"spec.scheduling.queueName", "spec.scheduling.sample.queueName", "spec.scheduling.track.queueName", "spec.scheduling.train.queueName"} {
 		testValues(t, run, path, labels, noLabels)
 	}
+	queued := with(t, run, "spec.scheduling.queueName", "team")
+	testValues(t, queued, "spec.scheduling.workloadPriorityClassName", []any{"a", "urgent.team-a", long(63)}, []any{"", "Urgent", "a_b", "-a", "a-", long(64)})
+	for _, level := range []string{"required", "preferred"} {
+		testValues(t, queued, "spec.scheduling.train.topology."+level,
+			[]any{"rack", "kubernetes.io/hostname", "cloud.example.com/topology-block", long(63)}, []any{"", "a/b/c", "/rack", "rack/", "a b", "-rack", long(64)})
+	}
+	testValues(t, queued, "spec.scheduling.reservation", []any{"Stage", "Run"}, noChoices)
 
 	artifact := changed(t, run, `spec: {prompts: {train: {generate: null, artifact: {key: a.jsonl}}}}`)
 	testValues(t, artifact, "spec.prompts.train.artifact.key", keys, noKeys)
