@@ -38,6 +38,7 @@ func TestLossByHand(t *testing.T) {
 	}{
 		{1, 0.5, 10, 6, math.Log1p(math.Exp(-6)) + 0.5},
 		{1, 0.5, 5, 5, math.Log1p(math.Exp(-5)) + 0.5},
+		{-1, 0.5, 5, -5, math.Log1p(math.Exp(5)) + 0.5},
 		{0.5, 0, 5, 3, math.Log1p(math.Exp(-3))},
 	} {
 		got := ZODPO(c.beta, c.lambda, c.clip)(grad, policy, reference, target)

@@ -118,6 +118,33 @@ func TestBoxes(t *testing.T) {
 	}
 }
 
+// A box around both would hide that they are two: it is the number that makes a frame redundant.
+func TestSpotsThatTouchAtACornerAreOne(t *testing.T) {
+	frame := blank()
+	paint(frame, cat, [4]int{5, 30, 8, 33}, [4]int{9, 34, 12, 37}, [4]int{20, 30, 23, 33})
+	finder := newFinder(frame.Bounds())
+	finder.classify(frame, cat, log)
+	if _, spots := finder.find(roleSubject); spots != 2 {
+		t.Errorf("%d spots, want 2: one joined at a corner, and another", spots)
+	}
+}
+
+// As near to one as to the other, and near enough.
+func TestAColourBetweenTwoWordsIsNeither(t *testing.T) {
+	dog, barrel, between := scene.RGB{R: 128}, scene.RGB{R: 128, G: 128}, scene.RGB{R: 128, G: 64}
+	if distance(dog, between) != distance(barrel, between) || distance(dog, between) > tolerance {
+		t.Fatal("not between them")
+	}
+	frame := blank()
+	paint(frame, between, [4]int{5, 30, 12, 35})
+	if frame.Pix[30*frame.Stride+5] == blank().Pix[30*frame.Stride+5] {
+		t.Fatal("the palette has no such colour")
+	}
+	if got := Track([]*image.Paletted{frame}, dog, barrel).Frames[0]; got.Subject != nil || got.Object != nil {
+		t.Errorf("subject %v, object %v; want neither", got.Subject, got.Object)
+	}
+}
+
 func same(a, b *contract.Box) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
 // Every word is found where it is drawn, whatever stands beside it.

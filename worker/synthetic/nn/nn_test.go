@@ -120,6 +120,17 @@ func TestLayersDoNotAllocate(t *testing.T) {
 	}
 }
 
+// However small a gradient is, the first step is as long as the rate, the second too when the gradient stays.
+func TestAdamsFirstStepsAreNotTooShort(t *testing.T) {
+	x, adam := []float32{3}, NewAdam(1)
+	for step := range 2 {
+		adam.Update([][]float32{x}, [][]float32{{0.25}}, 0.5)
+		if want := 3 - 0.5*float64(step+1); math.Abs(float64(x[0])-want) > 1e-5 {
+			t.Errorf("step %d leads to %g, want %g", step, x[0], want)
+		}
+	}
+}
+
 func TestAdamFindsTheMinimum(t *testing.T) {
 	x, g := []float32{3, -2}, make([]float32, 2)
 	adam := NewAdam(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
@@ -176,11 +177,37 @@ def test_the_newest_whole_manifest_is_adopted(store: Store) -> None:
     assert found is not None
     assert found[0] == old
     assert rejected == ["out/2-c/0/manifest.json", "out/1-b/0/manifest.json"]
-    # A later attempt's, or another shard's, is none of ours.
+    # A later attempt's, another spec's or another stage's is none of ours.
     commit(store, "out", _manifest(9, "e", []))
+    commit(store, "out", dataclasses.replace(_manifest(3, "f", []), spec_digest="sha256:" + "2" * 64))
+    commit(store, "out", dataclasses.replace(_manifest(3, "g", []), stage="track"))
     again = find(store, "out", _manifest(3, "d", []), lambda *_: None)
     assert again is not None
     assert again[0] == old
+
+
+def test_a_manifest_is_the_last_file_and_comes_after_its_checksum(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, write = [], Store.write
+
+    def spy(self: Store, key: str, data: bytes) -> File:
+        written.append(key)
+        return write(self, key, data)
+
+    monkeypatch.setattr(Store, "write", spy)
+    commit(store, "out", _manifest(0, "a", [store.write("out/0-a/0/x", b"1")]))
+    assert written == ["out/0-a/0/x", "out/0-a/0/manifest.json.sha256", "out/0-a/0/manifest.json"]
+
+
+def test_the_first_sidecar_of_a_sample_counts(store: Store) -> None:
+    def sidecar(pod: str) -> samples.Sidecar:
+        video = samples.put_file(store, "ab" * 32, pod, "video.mp4", pod.encode())
+        return samples.Sidecar("ab" * 32, "p", 1, Sampling(Model("m", "sha256:" + "0" * 64), "1", steps=2), video, 8, 8, 3)
+
+    first = samples.commit_sample(store, sidecar("a"), replace=False)
+    assert samples.commit_sample(store, sidecar("b"), replace=False) == first
+    assert samples.read_sidecar(store, "ab" * 32) == first
+    damaged = samples.commit_sample(store, sidecar("c"), replace=True)
+    assert samples.read_sidecar(store, "ab" * 32) == damaged != first
 
 
 def test_kept_tracks_are_verified(store: Store) -> None:

@@ -55,11 +55,12 @@ def test_the_gradient_by_finite_differences(beta: float, regularization: float, 
             assert gradient[i].item() == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)
 
 
-def test_beyond_the_clip_only_the_regularizer_pulls() -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_beyond_the_clip_only_the_regularizer_pulls(sign: int) -> None:
     policy = Side(torch.tensor([9.0], requires_grad=True), torch.tensor([9.0], requires_grad=True))
     objective = Objective(1.0, 0.0, 5.0)
-    terms = objective.loss(policy, side([0.0], [0.0]), Side(torch.tensor([9.0]), torch.tensor([-9.0])))
-    assert terms.margin.item() == 5
+    terms = objective.loss(policy, side([0.0], [0.0]), Side(torch.tensor([9.0 * sign]), torch.tensor([-9.0 * sign])))
+    assert terms.margin.item() == 5 * sign
     assert torch.autograd.grad(terms.loss, policy.winner)[0].item() == 0
 
 

@@ -21,6 +21,7 @@ from spatialalign_wan.models import embeds, loading, video
 from spatialalign_wan.models.sampler import Sampler, Stopped, decode, latent_shape
 from spatialalign_wan.models.settings import Defaults, VideoSettings, video_settings
 from spatialalign_wan.models.tensors import normal
+from spatialalign_wan.stages import sample as stage
 from support import PROMPTS, World
 
 CPU = torch.device("cpu")
@@ -143,6 +144,12 @@ def test_latents_that_are_no_numbers_are_divergence(world: World, monkeypatch: p
     assert (end.code, end.word["class"]) == (78, "Diverged"), end.message
     assert world.store.list("samples/") == []
     assert world.store.list("out/") == []
+
+
+def test_a_latent_is_kept_to_half_precision() -> None:
+    latent = torch.tensor([1 + 2**-10, -3.14159]).reshape(1, 1, 1, 1, 2)
+    kept: Any = stage.decode_latent(stage.encode_latent(latent), "x")
+    assert torch.equal(kept, latent[0].half().float())
 
 
 def test_states_of_samples_that_another_pod_has_finished_are_forgotten(sampled: World) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import load
 
 from spatialalign_wan.contract.exits import ExitCode
+from spatialalign_wan.contract.keys import digest
 from spatialalign_wan.contract.progress import Progress
 from spatialalign_wan.contract.spec import Artifact
 from spatialalign_wan.faults import classify
@@ -53,6 +56,22 @@ def test_metrics_tell_every_step(sampled: World, trained: dict[str, Any]) -> Non
     assert all(line["gradNorm"] > 0 for line in lines)
     assert trained["counts"] == {"steps": 3}
     assert set(trained["metrics"]) == {"loss", "margin", "regularizer"}
+
+
+def test_a_step_is_adamws(sampled: World) -> None:
+    """With betas 0.9 and 0.999, from the moments of the first step: its gradient g leaves 0.1 g and 0.001 g^2. Weights decay by 0.01."""
+    settings = TRAINING | {"steps": 2, "scheduleSteps": 2, "warmupSteps": 0}
+    fresh = adapter(sampled, sampled.done(sampled.train_spec("out/fresh-adapter", sampled.pairs(), TRAINING | {"steps": 1})))
+    document = sampled.train_spec("out/adamw", sampled.pairs(), settings)
+    sampled.done(document)
+    (key,) = [key for key in sampled.store.list("out/adamw/") if "/checkpoints/" in key]
+    after_one = checkpoints.decode(sampled.store.read(Artifact(key), 1 << 20), digest(json.dumps(document).encode()))
+    for name, moment in after_one.first_moment.items():
+        gradient = moment / 0.1
+        torch.testing.assert_close(after_one.second_moment[name], 0.001 * gradient**2, rtol=1e-3, atol=1e-20)
+        want = fresh["transformer." + name] * (1 - 0.01 * 0.01) - 0.01 * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(after_one.adapter[name], want, rtol=1e-5, atol=1e-6)
+    assert any(moment.any() for moment in after_one.first_moment.values())
 
 
 def test_tensorboard_reads_the_events(sampled: World, trained: dict[str, Any], tmp_path: Any) -> None:
@@ -168,6 +187,26 @@ def test_a_damaged_checkpoint_is_passed_over(sampled: World, trained: dict[str, 
     (key,) = [key for key in sampled.store.list("out/trained-2/") if "/checkpoints/" in key]
     sampled.store.write(key.replace("step-00000001", "step-00000009"), b"cut")
     m = sampled.done(document, attempt=1)
+    assert m["outputs"]["adapter"]["digest"] == trained["outputs"]["adapter"]["digest"]
+
+
+def test_the_newest_checkpoint_counts_whatever_attempt_left_it(world: World) -> None:
+    saved = []
+    for attempt, (step, pairs) in enumerate([(2, 0), (10, 3), (10, 1)]):
+        task: Any = SimpleNamespace(
+            store=world.store, spec=SimpleNamespace(output="out/x"), spec_digest="sha256:x", log=logging.getLogger(),
+            progress=Progress("train", 300), key=f"out/x/{attempt}-uid/0/".__add__,
+        )  # fmt: skip
+        done = checkpoints.Progress(step, pairs, [], [(0.0, 0.0, 0.0, 0.0)] * step)
+        saved.append(checkpoints.save_to(task, checkpoints.Checkpoint(done, {}, {}, {})))
+    found = checkpoints.newest(task)
+    assert found is not None
+    assert found.key == saved[1]
+
+
+def test_a_checkpoint_of_another_spec_is_passed_over(sampled: World, trained: dict[str, Any]) -> None:
+    sampled.done(sampled.train_spec("out/shared", sampled.pairs(), seed=2))
+    m = sampled.done(sampled.train_spec("out/shared", sampled.pairs()), attempt=1)
     assert m["outputs"]["adapter"]["digest"] == trained["outputs"]["adapter"]["digest"]
 
 
