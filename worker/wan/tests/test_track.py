@@ -221,6 +221,15 @@ def test_spots_touch_at_corners() -> None:
     assert spots(mask) == [(0.0, 0.0, 3.0, 3.0), (6.0, 6.0, 7.0, 7.0)]
 
 
+@pytest.mark.parametrize(("colour", "dogs"), [((198, 0, 0), 1), ((199, 0, 0), 0), ((128, 63, 0), 1), ((128, 64, 0), 0)])
+def test_a_colour_within_the_tolerance_is_the_nearer_words(colour: tuple[int, int, int], dogs: int) -> None:
+    """A dog is (128, 0, 0), a barrel (128, 128, 0): what is as near to one as to the other is neither."""
+    picture = np.full((1, 8, 8, 3), 255, np.uint8)
+    picture[0, 2:4, 2:4] = colour
+    (found,) = ColourBlobs().detect(picture, "dog", "barrel")
+    assert [d.role for d in found] == [Role.SUBJECT] * dogs
+
+
 def test_the_colours_are_the_synthetic_runtimes() -> None:
     """Its digest of them stands in the runtime's manifest."""
     from spatialalign_wan.contract.keys import digest
@@ -329,6 +338,14 @@ def test_a_crop_is_a_square_about_the_subject() -> None:
     assert crop is not None
     assert crop.shape == (3, 518, 518)
     assert subject_crop(pictures(1), records.TrackFrame(0, (99.0, 10.0, 120.0, 16.0))) is None
+
+
+def test_a_crop_is_normalized_as_dinov2_expects() -> None:
+    white = np.full((1, 40, 40, 3), 255, np.uint8)
+    crop = subject_crop(white, records.TrackFrame(0, (0.0, 0.0, 20.0, 20.0), None))
+    assert crop is not None
+    want = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert crop[:, 9, 9].tolist() == pytest.approx(want, abs=1e-5)
 
 
 def test_clip_prefers_neither_of_two_equal_sentences(guard_weights: Path) -> None:
