@@ -51,6 +51,9 @@ func (e *Engine) lookUp(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs
 	}
 	if workload == nil || !metav1.IsControlledBy(workload, run) {
 		r.Known = true
+		if taken, err := e.takenIn(ctx, run, r); taken || err != nil {
+			return err
+		}
 		return e.priority(ctx, run.Spec.Scheduling, r)
 	}
 	for _, name := range r.See(workload) {
@@ -72,6 +75,17 @@ func (e *Engine) lookUp(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs
 		r.Reserved.On(spec.NodeLabels, spec.Tolerations)
 	}
 	return nil
+}
+
+// takenIn tells whether Kueue would put the run's Jobs into a queue of its own choice, which would count them a second time.
+func (e *Engine) takenIn(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs.Reservation) (bool, error) {
+	queue, err := e.ofKueue(ctx, "LocalQueue", r.Version, client.ObjectKey{Namespace: run.Namespace, Name: "default"})
+	if err != nil || queue == nil {
+		return false, err
+	}
+	r.Problem = "Kueue puts every Job of this namespace that has no queue into LocalQueue default, also those that run under a reservation. " +
+		"Give that queue another name, or suspend the run and set spec.scheduling.reservation to Stage"
+	return true, nil
 }
 
 // priority that a new Workload is to have.

@@ -36,7 +36,11 @@ func testReservation(t *testing.T) {
 		QueueName: "gpus", Reservation: v1alpha1.ReservationRun, WorkloadPriorityClassName: c.namespace,
 		Sample: &v1alpha1.StageScheduling{MinParallel: 1},
 	}
-	c.create(kind, run)
+	takesAll := ofKueue("LocalQueue", "default", map[string]any{"spec": map[string]any{"clusterQueue": "a"}})
+	takesAll.SetNamespace(c.namespace)
+	c.create(takesAll, kind, run)
+	c.quotaReads(run, metav1.ConditionFalse, v1alpha1.ReasonReservationRefused, "into LocalQueue default")
+	c.must(c.Delete(t.Context(), takesAll))
 	c.quotaReads(run, metav1.ConditionFalse, v1alpha1.ReasonReservationRefused, "does not exist")
 	c.create(ofKueue("WorkloadPriorityClass", c.namespace, map[string]any{"value": int64(1000)}))
 

@@ -67,7 +67,8 @@ func Enqueued(o Outcome, job *batchv1.Job, q Queue, now time.Time) Outcome {
 	case queue == "":
 		o.QueueReason = v1alpha1.ReasonQueueForced
 		o.Message = clip(fmt.Sprintf("Job %s has no queue and Kueue has suspended it: Kueue manages Jobs without a queue here (manageJobsWithoutQueueName). "+
-			"Set spec.scheduling.queueName, or exempt the namespace with Kueue's managedJobsNamespaceSelector", job.Name))
+			"Exempt the namespace with Kueue's managedJobsNamespaceSelector, or make a LocalQueue named default there for the stages without GPUs, "+
+			"which spec.scheduling.queueName does not queue", job.Name))
 	case q.Absent:
 		o.QueueReason = v1alpha1.ReasonKueueNotInstalled
 		o.Message = fmt.Sprintf("queue %s cannot admit Job %s: Kueue is not installed in this cluster. Install it, or suspend the run and take queueName out of spec.scheduling", queue, job.Name)

@@ -78,7 +78,7 @@ func TestOperatorCannotChangeWhatPeopleWrote(t *testing.T) {
 		}
 		// Its own Workloads, for runs that reserve as a whole.
 		if !slices.Contains([]string{"create", "delete"}, verb) && allows(rules, verb, "kueue.x-k8s.io", "workloads") ||
-			allows(rules, verb, "kueue.x-k8s.io", "resourceflavors") || allows(rules, verb, "kueue.x-k8s.io", "workloadpriorityclasses") {
+			allows(rules, verb, "kueue.x-k8s.io", "localqueues") || allows(rules, verb, "kueue.x-k8s.io", "resourceflavors") || allows(rules, verb, "kueue.x-k8s.io", "workloadpriorityclasses") {
 			t.Errorf("the operator may %s what is Kueue's", verb)
 		}
 		if allows(rules, verb, "", "pods") {

@@ -82,6 +82,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads/status]
   verbs: [update]
+# Whether one named default takes in what names no queue.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [localqueues]
+  verbs: [get]
 # By these the pods of a training on several nodes find each other. They go with their Job.
 - apiGroups: [""]
   resources: [services]
