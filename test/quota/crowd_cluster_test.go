@@ -54,8 +54,8 @@ func (c cluster) podsLast(least, most time.Duration) {
 	c.Cleanup(func() { patch(context.Background(), 30*time.Second, 120*time.Second) })
 }
 
-// finish waits until all runs of the namespaces have ended, which must be well.
-func (c cluster) finish(namespaces []string, limit time.Duration) {
+// finish waits until so many runs of the namespaces, which are all, have ended, which must be well.
+func (c cluster) finish(namespaces []string, runs int, limit time.Duration) {
 	c.Helper()
 	c.within(limit, "all runs end", func() bool {
 		ended := 0
@@ -67,7 +67,7 @@ func (c cluster) finish(namespaces []string, limit time.Duration) {
 				c.Fatalf("run %s/%s failed: %+v", run.Namespace, run.Name, run.Status.Conditions)
 			}
 		}
-		return ended == crowdRuns
+		return ended == runs
 	})
 }
 
@@ -96,8 +96,8 @@ func (c cluster) measure(namespaces []string) figures.Crowd {
 		jobs := map[string][]figures.Job{}
 		for i := range list.Items {
 			job := &list.Items[i]
-			if job.Labels[v1alpha1.LabelAttempt] != "0" || len(pods[job.UID]) != 1 {
-				c.Errorf("Job %s is attempt %s of its stage, with %d pods: want the first and one", job.Name, job.Labels[v1alpha1.LabelAttempt], len(pods[job.UID]))
+			if had, want := len(pods[job.UID]), int(*job.Spec.Completions); job.Labels[v1alpha1.LabelAttempt] != "0" || had != want {
+				c.Errorf("Job %s is attempt %s of its stage, with %d pods: want the first and %d", job.Name, job.Labels[v1alpha1.LabelAttempt], had, want)
 			}
 			run, stage := job.Labels[v1alpha1.LabelRun], placeOf(job)
 			if owner := metav1.GetControllerOf(job); owner.Kind == "ScoringBatch" {

@@ -54,11 +54,11 @@ func TestCrowd(t *testing.T) {
 			t.Parallel()
 			c := connect(t)
 			var teams []string
-			c.createAll(crowdQueue)
+			c.createAll(fmt.Sprintf(fourGPUs, "crowd"))
 			for i := range 4 {
 				team := fmt.Sprintf("crowd-team-%d", i)
 				c.crowdNamespace(team)
-				c.createAll(fmt.Sprintf(teamQueue, team))
+				c.createAll(fmt.Sprintf(teamQueue, team, "crowd"))
 				teams = append(teams, team)
 			}
 			c.compete(t, teams, "gpus", full)
@@ -66,20 +66,21 @@ func TestCrowd(t *testing.T) {
 	})
 }
 
-const crowdQueue = `
+// fourGPUs is a ClusterQueue for namespaces of fake pods.
+const fourGPUs = `
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: ResourceFlavor
-metadata: {name: crowd}
+metadata: {name: %[1]s}
 ---
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: ClusterQueue
-metadata: {name: crowd}
+metadata: {name: %[1]s}
 spec:
   namespaceSelector: {matchLabels: {spatialalign.dev/pods: fake}}
   resourceGroups:
     - coveredResources: [nvidia.com/gpu]
       flavors:
-        - name: crowd
+        - name: %[1]s
           resources: [{name: nvidia.com/gpu, nominalQuota: 4}]
 `
 
@@ -87,7 +88,7 @@ const teamQueue = `
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: LocalQueue
 metadata: {name: gpus, namespace: %s}
-spec: {clusterQueue: crowd}
+spec: {clusterQueue: %s}
 `
 
 // compete creates the runs in turns in the namespaces, waits for their ends, and holds what came of it to the bars.
@@ -107,7 +108,7 @@ func (c cluster) compete(t *testing.T, namespaces []string, queue string, full b
 	if full {
 		limit = 55 * time.Minute
 	}
-	c.finish(namespaces, limit)
+	c.finish(namespaces, crowdRuns, limit)
 	crowd := c.measure(namespaces)
 
 	ratio := float64(crowd.Makespan()) / float64(crowd.Bound())

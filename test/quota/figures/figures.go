@@ -150,6 +150,45 @@ func (c Crowd) Idle() []time.Duration {
 	})
 }
 
+// Pauses are, for each run, the longest time without a GPU pod between the first one's start and the last one's end: what lies
+// between two of its stages on GPUs, CPU stages included.
+func (c Crowd) Pauses() []time.Duration {
+	return c.each(func(r Run) (longest time.Duration) {
+		pods := r.onGPUs()
+		until := pods[0].Ended
+		for _, p := range pods {
+			longest = max(longest, p.Running.Sub(until))
+			if p.Ended.After(until) {
+				until = p.Ended
+			}
+		}
+		return longest
+	})
+}
+
+// Starts are, for each run, how long it was there until its first GPU pod ran.
+func (c Crowd) Starts() []time.Duration {
+	return c.each(func(r Run) time.Duration { return r.onGPUs()[0].Running.Sub(r.Created) })
+}
+
+// Lengths are, for each run, the time from its first GPU pod's start to its end.
+func (c Crowd) Lengths() []time.Duration {
+	return c.each(func(r Run) time.Duration { return r.Ended.Sub(r.onGPUs()[0].Running) })
+}
+
+// onGPUs are a run's pods on GPUs, in the order in which they ran.
+func (r Run) onGPUs() (pods []Pod) {
+	for _, j := range r.Jobs {
+		for _, p := range j.Pods {
+			if p.GPUs > 0 {
+				pods = append(pods, p)
+			}
+		}
+	}
+	slices.SortFunc(pods, func(a, b Pod) int { return a.Running.Compare(b.Running) })
+	return pods
+}
+
 func (c Crowd) each(of func(Run) time.Duration) (list []time.Duration) {
 	for _, r := range c.Runs {
 		list = append(list, of(r))

@@ -72,3 +72,17 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("mean %s, longest %s", mean, longest)
 	}
 }
+
+func TestBetweenStages(t *testing.T) {
+	c := crowd()
+	// Pods without a GPU are no stages on GPUs; those that run beside each other leave no pause.
+	if got := c.Pauses(); got[0] != 6*time.Second || got[1] != 0 {
+		t.Errorf("pauses %v", got)
+	}
+	if got := c.Starts(); got[0] != 6*time.Second || got[1] != 26*time.Second {
+		t.Errorf("starts %v", got)
+	}
+	if got := c.Lengths(); got[0] != 54*time.Second || got[1] != 14*time.Second {
+		t.Errorf("lengths %v", got)
+	}
+}
