@@ -38,6 +38,10 @@ func TestAlignmentRuns(t *testing.T) {
 			t.Parallel()
 			badInput(t)
 		})
+		t.Run("pods that cannot start", func(t *testing.T) {
+			t.Parallel()
+			cannotStart(t)
+		})
 	})
 	if calm != nil {
 		t.Run("interrupted", func(t *testing.T) { interrupted(t, calm) })
