@@ -35,6 +35,10 @@ spec:
 func cannotStart(t *testing.T) {
 	c := connect(t)
 	ns := c.namespace("e2e-cannot-start")
+	// Its quota would be the reason before the scheduler is asked.
+	if err := c.DeleteAllOf(t.Context(), &corev1.ResourceQuota{}, client.InNamespace(ns)); err != nil {
+		t.Fatal(err)
+	}
 	var synthetic v1alpha1.AlignmentRuntime
 	if err := c.Get(t.Context(), client.ObjectKey{Name: "synthetic"}, &synthetic); err != nil {
 		t.Fatal(err)
