@@ -128,7 +128,7 @@ bench: ## Run the Go benchmarks
 .PHONY: bench-loop
 bench-loop: envtest-assets ## Measure what the loop costs, against a bare program that creates the same Jobs (10 minutes, a quiet machine)
 	$(GO_BUILD) -o bin/spatialalign .
-	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets kube-controller-manager)" GOGC=400 CGO_ENABLED=0 \
+	@KUBEBUILDER_ASSETS="$$($(LOCALCLUSTER) assets kube-controller-manager)" CGO_ENABLED=0 \
 		go test -trimpath -tags faults -run '^$$' -bench Loop -benchtime 1x -timeout 60m ./test/faults
 
 .PHONY: fuzz
