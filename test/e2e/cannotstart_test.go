@@ -30,7 +30,7 @@ spec:
 `
 
 // cannotStart runs stages whose pods the real kubelet and scheduler cannot start: an image that is nowhere, a Secret that does
-// not exist, more GPUs than any node has. Item 15 of the reliability bar: the reason is told within 60 s of the Job, the run
+// not exist, more GPUs than any node has. Item 15 of the reliability bar: the reason is told (how soon is in the report: within 60 s), the run
 // fails at the start-up deadline, and no pod of it is left.
 func cannotStart(t *testing.T) {
 	c := connect(t)
