@@ -25,7 +25,9 @@ eval "$(bin/localcluster env)"
 export QUOTA_REPORT=$PWD/.local/test/quota.txt
 mkdir -p "${QUOTA_REPORT%/*}"
 rm -f "$QUOTA_REPORT"
+timeout=60m
+[ "${QUOTA:-}" = full ] && timeout=3h
 status=0
-hack/gotest.sh quota -tags quota -count=1 -timeout 60m ${ITEMS:+-run "$ITEMS"} || status=$?
+hack/gotest.sh quota -tags quota -count=1 -timeout "$timeout" ${ITEMS:+-run "$ITEMS"} || status=$?
 if [ -f "$QUOTA_REPORT" ]; then cat "$QUOTA_REPORT"; fi # how long what took
 exit "$status"
