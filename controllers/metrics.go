@@ -37,8 +37,8 @@ func (l ledger) measured(run, owned bool) metrics.Status {
 	return s
 }
 
-// gauges tells a scraper what exists, and what waits for room. It reads the cache and what the operator remembers, and only where this operator leads: the others say
-// nothing, so that a sum over all of them is right.
+// gauges tells a scraper what exists, and what waits for room. It reads the cache and what the operator remembers, and only where
+// this operator leads: the others say nothing, so that a sum over all of them is right.
 type gauges struct {
 	cache   client.Reader
 	elected <-chan struct{}

@@ -115,8 +115,20 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 // write reports whether the planned status is to be written now. One that tells nothing but progress, or what its children
 // could tell again, is written at its pace.
 func (s subject[Status]) write(deferrable bool, e *Engine) bool {
-	if equality.Semantic.DeepEqual(s.recorded, s.status) {
+	switch {
+	case equality.Semantic.DeepEqual(s.recorded, s.status):
 		return false
+	case !deferrable:
+		return true
+	default:
+		return e.Clock.Since(s.lastWrite(e)) >= s.pace(e)
+	}
+}
+
+// lastWrite is when the status was last written: by this operator, or, as far as it tells, by an earlier one.
+func (s subject[Status]) lastWrite(e *Engine) time.Time {
+	if wrote, known := e.wrote.Load(deferralKey(s.object)); known {
+		return wrote.(time.Time)
 	}
 	last, was := s.object.GetCreationTimestamp(), s.ledger(s.recorded)
 	if was.progress != nil && *was.progress != nil && (*was.progress).LastUpdatedTime != nil {
@@ -129,11 +141,7 @@ func (s subject[Status]) write(deferrable bool, e *Engine) bool {
 			}
 		}
 	}
-	since := e.Clock.Since(last.Time)
-	if wrote, known := e.wrote.Load(deferralKey(s.object)); known {
-		since = min(since, e.Clock.Since(wrote.(time.Time)))
-	}
-	return !deferrable || since >= s.pace(e)
+	return last.Time
 }
 
 // pace is the least time between two writes of what may wait: a progress interval in the first minutes of a stage, and up to six

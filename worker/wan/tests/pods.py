@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from spatialalign_wan.training import gang, launch
+from spatialalign_wan.training.trainer import Trainer
 from support import Ended, World
 
 multiprocessing.set_forkserver_preload(["preload"])
@@ -86,3 +87,15 @@ def until(ready: Callable[[], bool]) -> None:
     while not ready():
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.02)
+
+
+def in_the_second_step_of_rank_1(act: Callable[[], None]) -> None:
+    """Does something in the process that trains as rank 1, before its second step is added up."""
+    add = Trainer._add
+
+    def patched(self: Trainer, n: int) -> None:
+        if self._group.rank == 1 and self.progress.step == 1:
+            act()
+        add(self, n)
+
+    Trainer._add = patched  # type: ignore[method-assign]

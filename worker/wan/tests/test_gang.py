@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from pods import FORKED, free_port, together, until
+from pods import FORKED, free_port, in_the_second_step_of_rank_1, together, until
 from spatialalign_wan.contract.exits import ExitCode, Interrupted, StageError
 from spatialalign_wan.contract.spec import Artifact
 from spatialalign_wan.contract.task import Place
@@ -25,7 +25,6 @@ from spatialalign_wan.stages import train as stage
 from spatialalign_wan.training import gang
 from spatialalign_wan.training.gang import Following, Gang, Start
 from spatialalign_wan.training.launch import Mailbox
-from spatialalign_wan.training.trainer import Trainer
 from support import TRAINING, World
 
 SETTINGS = TRAINING | {"steps": 4, "scheduleSteps": 5, "pairsPerStep": 4}
@@ -63,34 +62,23 @@ def test_one_is_told_to_stop_and_all_go_on_to_the_same_adapter(sampled: World) -
     assert (adopted[0].word["counts"]["adopted"], adopted[1].word) == (1, {"class": "Succeeded"})
 
 
-def _in_the_second_step_of_rank_1(act: Callable[[], None]) -> None:
-    add = Trainer._add
-
-    def patched(self: Trainer, n: int) -> None:
-        if self._group.rank == 1 and self.progress.step == 1:
-            act()
-        add(self, n)
-
-    Trainer._add = patched  # type: ignore[method-assign]
-
-
 def _fails(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
     """Runs in the processes of both pods."""
 
     def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
 
-    _in_the_second_step_of_rank_1(fail)
+    in_the_second_step_of_rank_1(fail)
     stage._process(told, mailbox, stop)
 
 
 def _hangs(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
-    _in_the_second_step_of_rank_1(lambda: time.sleep(60))
+    in_the_second_step_of_rank_1(lambda: time.sleep(60))
     stage._process(told, mailbox, stop)
 
 
 def _is_killed(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
-    _in_the_second_step_of_rank_1(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    in_the_second_step_of_rank_1(lambda: os.kill(os.getpid(), signal.SIGKILL))
     stage._process(told, mailbox, stop)
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from pods import FORKED
+from pods import FORKED, in_the_second_step_of_rank_1
 from spatialalign_wan.contract.exits import ExitCode, Interrupted, StageError
 from spatialalign_wan.contract.progress import Progress
 from spatialalign_wan.stages import train as stage
@@ -101,28 +101,17 @@ def test_another_number_of_processes_takes_up_half_a_step(sampled: World, monkey
 
 def _out_of_memory(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
     """Runs in the processes: the second one fails in its second step."""
-    _in_the_second_step_of_the_second(lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")))
+    in_the_second_step_of_rank_1(lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")))
     stage._process(told, mailbox, stop)
 
 
 def _killed(told: Any, mailbox: Mailbox, stop: threading.Event) -> None:
-    _in_the_second_step_of_the_second(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    in_the_second_step_of_rank_1(lambda: os.kill(os.getpid(), signal.SIGKILL))
     stage._process(told, mailbox, stop)
 
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-def _in_the_second_step_of_the_second(act: Callable[[], None]) -> None:
-    add = Trainer._add
-
-    def patched(self: Trainer, n: int) -> None:
-        if self._group.rank == 1 and self.progress.step == 1:
-            act()
-        add(self, n)
-
-    Trainer._add = patched  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
