@@ -65,7 +65,7 @@ func TestQuota(t *testing.T) {
 	c.operate(time.Hour)
 	run := c.run(1)
 	c.create(c.runtime(), run)
-	const want = `ResourceQuota "no-jobs" lacks 1 count/jobs.batch (0 of 0 used, 1 needed)`
+	const want = `ResourceQuota "no-jobs" lacks 1 count/jobs.batch (1 of 1 used, 1 needed)`
 	if message := c.waitsFor(run, v1alpha1.ReasonQuotaExceeded); message != want {
 		t.Errorf("the message is %s", message)
 	}
@@ -157,10 +157,10 @@ func TestQuotaTakenByOthers(t *testing.T) {
 	run := c.run(1)
 	c.create(c.runtime(), run)
 	job := c.job(v1alpha1.StagePrepare, 0)
-	none := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-pods", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: none}}
+	one := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-pods", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: one}}
 	c.create(quota)
-	quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
+	quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
 	c.must(c.Status().Update(t.Context(), quota))
 	parallelism := func(n int32) func() bool {
 		return func() bool { c.read(job); return *job.Spec.Parallelism == n }
@@ -180,10 +180,10 @@ func TestQuotaTakenByOthers(t *testing.T) {
 // exhaustJobs makes a quota that admits no Job, and plays the controller that fills its status in.
 func (c *cluster) exhaustJobs() *corev1.ResourceQuota {
 	c.t.Helper()
-	none := corev1.ResourceList{"count/jobs.batch": resource.MustParse("0")}
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-jobs", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: none}}
+	one := corev1.ResourceList{"count/jobs.batch": resource.MustParse("1")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-jobs", Namespace: c.namespace}, Spec: corev1.ResourceQuotaSpec{Hard: one}}
 	c.create(quota)
-	quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
+	quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
 	c.must(c.Status().Update(c.t.Context(), quota))
 	c.until("the quota is in force", func() bool {
 		probe := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: c.namespace}, Spec: batchv1.JobSpec{

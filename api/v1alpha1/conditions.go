@@ -95,6 +95,8 @@ const (
 	ReasonAdmissionChecks = "AdmissionChecks"
 	// ReasonQuotaExceeded surfaces while a ResourceQuota has too little left for a stage's pods, or for its Job.
 	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonQuotaTooSmall surfaces while a ResourceQuota allows less in all than a stage needs: it can never fit.
+	ReasonQuotaTooSmall = "QuotaTooSmall"
 	// ReasonPodsNotAdmitted surfaces while a LimitRange, or a ResourceQuota for what a stage's pods do not tell of themselves,
 	// would refuse them however much is free.
 	ReasonPodsNotAdmitted = "PodsNotAdmitted"

@@ -125,8 +125,11 @@ func narrow(now, most int32) string {
 func waits(c *Child, lack *quota.Lack) {
 	c.Outcome.Queued, c.Outcome.QueueReason, c.Outcome.Message = true, v1alpha1.ReasonQuotaExceeded, lack.Message
 	c.Outcome.Stuck = "" // no start-up deadline runs
-	if lack.Never {
+	switch {
+	case lack.Never:
 		c.Outcome.QueueReason = v1alpha1.ReasonPodsNotAdmitted
+	case lack.TooSmall:
+		c.Outcome.QueueReason = v1alpha1.ReasonQuotaTooSmall
 	}
 }
 

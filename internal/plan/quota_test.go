@@ -55,6 +55,15 @@ func TestQuotas(t *testing.T) {
 			w.others(0)
 			w.settle()
 		}},
+		{name: "quota-smaller-than-the-least", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Iterations, s.Scheduling = 1, &v1alpha1.SchedulingSpec{Sample: &v1alpha1.StageScheduling{Shards: 8, MinParallel: 6}}
+		}, play: func(w *world) {
+			prepared(w)
+			w.steps(2)
+			w.remark("the quota is raised")
+			w.quota.hard = 8
+			w.steps(2)
+		}},
 		{name: "quota-taken-before-the-pods-were-created", script: rising, edit: iterations(1), play: func(w *world) {
 			prepared(w)
 			w.quota.idle = true

@@ -45,6 +45,9 @@ func selecting(q corev1.ResourceQuota, op corev1.ScopeSelectorOperator, values .
 	return q
 }
 
+// never is how a quota is told of that allows less in all than is asked for.
+const never = `the stage can never fit ResourceQuota "team-a": it asks for `
+
 // TestFit: how many of four pods fit beside a quota, and what the quota lacks for all four.
 func TestFit(t *testing.T) {
 	gpu := pod("", "nvidia.com/gpu=1 cpu=2 memory=8Gi")
@@ -66,38 +69,40 @@ func TestFit(t *testing.T) {
 		{"lowered below what is used", quotaOf("requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=8"), gpu, 0,
 			`ResourceQuota "team-a" lacks 8 requests.nvidia.com/gpu (8 of 4 used, 4 needed)`},
 		{"a request is its limit where it is not told", quotaOf("requests.memory=20Gi", "requests.memory=0"), gpu, 2,
-			`ResourceQuota "team-a" lacks 12Gi requests.memory (0 of 20Gi used, 32Gi needed)`},
+			never + `32Gi requests.memory, and the limit is 20Gi in all`},
 		{"a resource by its short name is that of requests", quotaOf("cpu=5", "cpu=500m"), pod("cpu=1", "cpu=3"), 4, ""},
 		{"limits", quotaOf("limits.cpu=5", "limits.cpu=500m"), pod("cpu=1", "cpu=3"), 1,
-			`ResourceQuota "team-a" lacks 7500m limits.cpu (500m of 5 used, 12 needed)`},
-		{"several resources", quotaOf("requests.nvidia.com/gpu=2 memory=10Gi", "requests.nvidia.com/gpu=1 memory=9Gi"), gpu, 0,
-			`ResourceQuota "team-a" lacks 31Gi memory (9Gi of 10Gi used, 32Gi needed), 3 requests.nvidia.com/gpu (1 of 2 used, 4 needed)`},
+			never + `12 limits.cpu, and the limit is 5 in all`},
+		{"several resources", quotaOf("requests.nvidia.com/gpu=4 memory=40Gi", "requests.nvidia.com/gpu=3 memory=16Gi"), gpu, 1,
+			`ResourceQuota "team-a" lacks 8Gi memory (16Gi of 40Gi used, 32Gi needed), 3 requests.nvidia.com/gpu (3 of 4 used, 4 needed)`},
+		{"several resources, and less in all than is asked for", quotaOf("requests.nvidia.com/gpu=2 memory=10Gi", "requests.nvidia.com/gpu=1 memory=9Gi"), gpu, 0,
+			never + `32Gi memory, and the limit is 10Gi in all; for 4 requests.nvidia.com/gpu, and the limit is 2 in all`},
 		{"pods that run", quotaOf("pods=10", "pods=7"), gpu, 3, `ResourceQuota "team-a" lacks 1 pods (7 of 10 used, 4 needed)`},
 		{"pods that exist", quotaOf("count/pods=10", "count/pods=9"), gpu, 1, `ResourceQuota "team-a" lacks 3 count/pods (9 of 10 used, 4 needed)`},
 		{"another GPU", quotaOf("requests.amd.com/gpu=0", ""), gpu, 4, ""},
 		{"what no pod counts for", quotaOf("count/configmaps=0 services=0 persistentvolumeclaims=0", ""), gpu, 4, ""},
 		{"a resource that pods do not ask for", quotaOf("requests.nvidia.com/gpu=1", "requests.nvidia.com/gpu=8"), pod("cpu=1", ""), 4, ""},
 		{"huge pages", quotaOf("requests.hugepages-2Mi=4Mi", ""), pod("", "hugepages-2Mi=2Mi memory=1Gi"), 2,
-			`ResourceQuota "team-a" lacks 4Mi requests.hugepages-2Mi (0 of 4Mi used, 8Mi needed)`},
+			never + `8Mi requests.hugepages-2Mi, and the limit is 4Mi in all`},
 		{"local storage", quotaOf("limits.ephemeral-storage=1Gi", ""), pod("", "ephemeral-storage=512Mi"), 2,
-			`ResourceQuota "team-a" lacks 1Gi limits.ephemeral-storage (0 of 1Gi used, 2Gi needed)`},
+			never + `2Gi limits.ephemeral-storage, and the limit is 1Gi in all`},
 		{"not counted yet", corev1.ResourceQuota{Spec: corev1.ResourceQuotaSpec{Hard: list("pods=0")}}, gpu, 4, ""},
 
 		{"CPU not told", quotaOf("limits.cpu=100 requests.memory=1Gi", ""), pod("", "nvidia.com/gpu=1"), 0,
 			`ResourceQuota "team-a" admits no pod without requests.memory and limits.cpu: set it in the stage's resources, or a default in a LimitRange`},
 
 		{"pods with a deadline", quotaOf("pods=0", "", corev1.ResourceQuotaScopeTerminating), gpu, 4, ""},
-		{"pods with a deadline, and one of them", quotaOf("pods=0", "", corev1.ResourceQuotaScopeTerminating), short, 0, `ResourceQuota "team-a" lacks 4 pods (0 of 0 used, 4 needed)`},
-		{"pods without a deadline", quotaOf("pods=0", "", corev1.ResourceQuotaScopeNotTerminating), gpu, 0, `ResourceQuota "team-a" lacks 4 pods (0 of 0 used, 4 needed)`},
+		{"pods with a deadline, and one of them", quotaOf("pods=0", "", corev1.ResourceQuotaScopeTerminating), short, 0, never + `4 pods, and the limit is 0 in all`},
+		{"pods without a deadline", quotaOf("pods=0", "", corev1.ResourceQuotaScopeNotTerminating), gpu, 0, never + `4 pods, and the limit is 0 in all`},
 		{"best effort", quotaOf("pods=0", "", corev1.ResourceQuotaScopeBestEffort), gpu, 4, ""},
-		{"best effort, and one of them", quotaOf("pods=0", "", corev1.ResourceQuotaScopeBestEffort), pod("", "nvidia.com/gpu=1"), 0, `ResourceQuota "team-a" lacks 4 pods (0 of 0 used, 4 needed)`},
+		{"best effort, and one of them", quotaOf("pods=0", "", corev1.ResourceQuotaScopeBestEffort), pod("", "nvidia.com/gpu=1"), 0, never + `4 pods, and the limit is 0 in all`},
 		{"not best effort", quotaOf("pods=0", "", corev1.ResourceQuotaScopeNotBestEffort), pod("", "nvidia.com/gpu=1"), 4, ""},
 		{"two scopes", quotaOf("pods=0", "", corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopeTerminating), gpu, 4, ""},
 		{"of a priority class", selecting(none, corev1.ScopeSelectorOpIn, "production", "research"), prioritized, 0,
-			`ResourceQuota "team-a" lacks 4 requests.nvidia.com/gpu (0 of 0 used, 4 needed)`},
+			never + `4 requests.nvidia.com/gpu, and the limit is 0 in all`},
 		{"of another priority class", selecting(none, corev1.ScopeSelectorOpIn, "production"), prioritized, 4, ""},
 		{"of all but another priority class", selecting(none, corev1.ScopeSelectorOpNotIn, "production"), prioritized, 0,
-			`ResourceQuota "team-a" lacks 4 requests.nvidia.com/gpu (0 of 0 used, 4 needed)`},
+			never + `4 requests.nvidia.com/gpu, and the limit is 0 in all`},
 		{"of any priority class", selecting(none, corev1.ScopeSelectorOpExists), gpu, 4, ""},
 		{"of no priority class", selecting(none, corev1.ScopeSelectorOpDoesNotExist), prioritized, 4, ""},
 		{"pods across namespaces", quotaOf("pods=0", "", corev1.ResourceQuotaScopeCrossNamespacePodAffinity), gpu, 4, ""},
@@ -255,6 +260,22 @@ func TestEver(t *testing.T) {
 	ask := quota.Ask{Pod: pod("", "nvidia.com/gpu=1")}
 	if !room.Ever(quota.Demand{Ask: ask, Pods: 4}) || room.Ever(quota.Demand{Ask: ask, Pods: 5}) {
 		t.Error("4 pods fit once all has ended, 5 never")
+	}
+}
+
+// TestTooSmall: a stage that no quota will ever have room for is told so, and not what others use, of that quota or of another.
+func TestTooSmall(t *testing.T) {
+	ask := quota.Ask{Pod: pod("", "nvidia.com/gpu=8")}
+	full, small := quotaOf("requests.nvidia.com/gpu=8", "requests.nvidia.com/gpu=8"), quotaOf("requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=4")
+	small.Name = "team-b"
+	want := `the stage can never fit ResourceQuota "team-b": it asks for 8 requests.nvidia.com/gpu, and the limit is 4 in all`
+	for _, room := range []*quota.Room{quota.New([]corev1.ResourceQuota{small}, nil), quota.New([]corev1.ResourceQuota{full, small}, nil)} {
+		if lack := room.Lack(ask, 1); said(lack) != want || !lack.TooSmall || lack.Never {
+			t.Errorf("says %+v\nwant %q", lack, want)
+		}
+	}
+	if lack := quota.New([]corev1.ResourceQuota{full}, nil).Lack(ask, 1); lack == nil || lack.TooSmall {
+		t.Errorf("of a quota that is only used up says %+v", lack)
 	}
 }
 

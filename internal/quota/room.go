@@ -152,11 +152,13 @@ type Lack struct {
 	// LimitRange says that no pod like these will ever be admitted, whatever ends: a LimitRange refuses it, or a quota for
 	// what it does not tell of itself.
 	Never bool
+	// TooSmall says that a quota allows less in all than they ask for: nothing that ends makes room, only a larger quota does.
+	TooSmall bool
 	// Message names the object, and what is missing.
 	Message string
 }
 
-// Lack is why n pods do not fit; nil when they do.
+// Lack is why n pods do not fit; nil when they do. What can never fit is told before what others use.
 func (r *Room) Lack(a Ask, n int32) *Lack {
 	if r == nil {
 		return nil
@@ -167,12 +169,15 @@ func (r *Room) Lack(a Ask, n int32) *Lack {
 			return &Lack{Never: true, Message: fmt.Sprintf("LimitRange %q refuses the stage's pods: %s", r.limits[i].Name, why)}
 		}
 	}
+	var first *Lack
 	for i := range r.accounts {
-		if lack := r.accounts[i].lack(a, pod, n); lack != nil {
+		lack := r.accounts[i].lack(a, pod, n)
+		if lack != nil && (lack.Never || lack.TooSmall) {
 			return lack
 		}
+		first = cmp.Or(first, lack)
 	}
-	return nil
+	return first
 }
 
 // lack of one quota.
@@ -182,9 +187,13 @@ func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
 			c.name, strings.Join(untold, " and "))}
 	}
 	asked := c.asked(a, pod, n)
-	var short []string
+	var short, beyond []string
 	for _, name := range slices.Sorted(maps.Keys(asked)) {
 		needed, hard := asked[name], c.hard[name]
+		if needed.Cmp(hard) > 0 {
+			beyond = append(beyond, fmt.Sprintf("%s %s, and the limit is %s in all", text(needed), name, text(hard)))
+			continue
+		}
 		missing := needed.DeepCopy()
 		missing.Add(c.used[name])
 		missing.Add(c.taken[name])
@@ -193,6 +202,9 @@ func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
 		}
 		missing.Sub(hard)
 		short = append(short, fmt.Sprintf("%s %s (%s, %s needed)", text(missing), name, c.usage(name), text(needed)))
+	}
+	if len(beyond) > 0 {
+		return &Lack{TooSmall: true, Message: fmt.Sprintf("the stage can never fit ResourceQuota %q: it asks for %s", c.name, strings.Join(beyond, "; for "))}
 	}
 	if len(short) == 0 {
 		return nil
