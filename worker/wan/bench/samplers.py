@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from spatialalign_wan.models.embeds import pad
-from spatialalign_wan.models.loading import base_dtype, choose_attention, sigmas
+from spatialalign_wan.models.loading import base_dtype, choose_attention, compile_blocks, sigmas
 from spatialalign_wan.models.sampler import Sampler, State
 from spatialalign_wan.models.settings import Speed
 from spatialalign_wan.models.tensors import normal
@@ -49,8 +49,7 @@ class WorkerSampler:
         self.name = name
         net = network(size, where)
         choose_attention(net, speed, where)
-        if speed.compile != "no":
-            net.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
+        compile_blocks(net, speed)
         self._sampler = Sampler(net, steps, GUIDANCE)
 
     def run(self, pair: Pair, n: int) -> torch.Tensor:

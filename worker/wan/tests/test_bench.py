@@ -20,9 +20,10 @@ def row(gain: float, peak: float | None = 20.0) -> measure.Row:
     return measure.Row("pair", "this worker", 1.0, peak, gain)
 
 
-def test_it_runs_at_tiny_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("compiled", ["no", "aot_eager"])
+def test_it_runs_at_tiny_size(tmp_path: Path, capsys: pytest.CaptureFixture[str], compiled: str) -> None:
     out = tmp_path / "figures.json"
-    code = main(["--size", "tiny", "--pairs", "1", "--sample-steps", "2", "--compile", "no", "--out", str(out)])
+    code = main(["--size", "tiny", "--pairs", "1", "--sample-steps", "2", "--compile", compiled, "--out", str(out)])
     assert code == 0, capsys.readouterr().err
     figures = json.loads(out.read_text())
     assert [r["name"] for r in figures["rows"]].count("baseline: the published recipe") == 2

@@ -69,6 +69,12 @@ def choose_attention(network: WanTransformer3DModel, speed: Speed, where: torch.
     return chosen
 
 
+def compile_blocks(network: WanTransformer3DModel, speed: Speed) -> None:
+    """For passes without gradients; all blocks share the code of the first one. An adapter is there already."""
+    if speed.compile != "no":
+        network.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
+
+
 def sigmas(steps: int) -> torch.Tensor:
     """Noise levels of the reference's sampler, from 1 to 0: evenly spaced, then shifted towards noise.
 

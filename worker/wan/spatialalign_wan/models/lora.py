@@ -84,9 +84,7 @@ def parameters(network: torch.nn.Module, name: str = POLICY) -> dict[str, torch.
         for side in ("A", "B"):
             layers = getattr(module, f"lora_{side}", None)
             if isinstance(layers, torch.nn.ModuleDict) and name in layers:
-                # Compiled blocks carry a prefix that no file should have.
-                clean = path.replace("_orig_mod.", "").replace("._orig_mod", "")
-                found[f"{clean}.lora_{side}.weight"] = layers[name].weight  # type: ignore[assignment]
+                found[f"{path}.lora_{side}.weight"] = layers[name].weight  # type: ignore[assignment]
     return dict(sorted(found.items()))
 
 

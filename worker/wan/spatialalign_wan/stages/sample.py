@@ -111,8 +111,7 @@ def _make(
         lora.load_into(network, lora.read_about(adapter, spec.sampling.adapter.key), adapter, spec.sampling.adapter.key)
         network.requires_grad_(False)
     attention = loading.choose_attention(network, speed, where)
-    if speed.compile != "no":
-        network.compile_repeated_blocks(fullgraph=True, backend=speed.backend)
+    loading.compile_blocks(network, speed)
     sampler = Sampler(network, spec.sampling.steps, video.guidance_scale)
     about = loading.provenance(where, attention, speed, task.environ.get("SPATIALALIGN_IMAGE", ""))
     maker = _Maker(task, spec, video, sampler, vae, about, states)
