@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from pods import FORKED
 from spatialalign_wan.contract.exits import ExitCode
 from spatialalign_wan.contract.keys import digest
 from spatialalign_wan.contract.progress import Progress
@@ -60,7 +61,7 @@ def test_metrics_tell_every_step(sampled: World, trained: dict[str, Any]) -> Non
 
 def test_a_step_is_adamws(sampled: World) -> None:
     """With betas 0.9 and 0.999, from the moments of the first step: its gradient g leaves 0.1 g and 0.001 g^2. Weights decay by 0.01."""
-    settings = TRAINING | {"steps": 2, "scheduleSteps": 2, "warmupSteps": 0}
+    settings = TRAINING | {"steps": 1, "scheduleSteps": 2, "warmupSteps": 0}
     fresh = adapter(sampled, sampled.done(sampled.train_spec("out/fresh-adapter", sampled.pairs(), TRAINING | {"steps": 1})))
     document = sampled.train_spec("out/adamw", sampled.pairs(), settings)
     sampled.done(document)
@@ -212,7 +213,26 @@ def test_a_checkpoint_of_another_spec_is_passed_over(sampled: World, trained: di
 
 def test_it_keeps_its_newest_checkpoint_only(sampled: World) -> None:
     sampled.done(sampled.train_spec("out/many", sampled.pairs(), TRAINING | {"steps": 4, "checkpointEverySteps": 1}))
-    assert [key.split("/")[-1][:13] for key in sampled.store.list("out/many/") if "/checkpoints/" in key] == ["step-00000003"]
+    assert [key.split("/")[-1][:13] for key in sampled.store.list("out/many/") if "/checkpoints/" in key] == ["step-00000004"]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_pod_that_fails_behind_the_last_step_repeats_none(
+    sampled: World, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch, processes: str
+) -> None:
+    document = sampled.train_spec(f"out/behind-{processes}", sampled.pairs(), TRAINING | {"checkpointEverySteps": 0})
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the pod vanishes")
+
+    monkeypatch.setattr(stage, "_finish", fail)
+    assert sampled.run(document, WAN_PROCESSES=processes, **FORKED).code == 70
+    monkeypatch.undo()
+    monkeypatch.setattr(Trainer, "step", fail)
+    m = sampled.done(document, attempt=1)
+    assert m["counts"] == {"steps": 3}
+    for name, tensor in adapter(sampled, trained).items():
+        torch.testing.assert_close(adapter(sampled, m)[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_starts_and_references(sampled: World, trained: dict[str, Any]) -> None:

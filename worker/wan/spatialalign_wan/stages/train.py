@@ -250,7 +250,8 @@ def _texts(plan: Plan, store: Store) -> Callable[[str], torch.Tensor]:
 
 
 def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool], every: int) -> None:
-    """Takes the steps that are left; saves every so often, and when it is to stop."""
+    """Takes the steps that are left; saves every so often, when it is to stop, and after the last one: processes that fail to
+    leave each other, or a store that refuses the adapter, would otherwise cost hours of steps."""
     from ..training import checkpoints
     from ..training.group import GO, STOP
 
@@ -275,7 +276,7 @@ def _steps(trainer: Any, task: Task, group: Group, stopping: Callable[[], bool],
                 task.progress.metric(name, value)
             task.progress.add()
         task.pace()
-        due = trainer.progress.step % every == 0 and not trainer.done
+        due = trainer.progress.step % every == 0 or trainer.done
         if not trainer.done and group.worst(STOP if stopping() else GO) == STOP:
             _save_and_stop(trainer, task, group)
             raise Interrupted(f"interrupted after step {trainer.progress.step} of {task.spec.train.training.steps}, progress is saved")  # type: ignore[union-attr]
