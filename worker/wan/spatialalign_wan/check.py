@@ -79,7 +79,7 @@ def _load(environ: Mapping[str, str]) -> None:
     if environ.get("WAN_DETECTOR_PATH"):
         from .tracking.grounded import GroundedSAM2
 
-        GroundedSAM2(Path(environ["WAN_DETECTOR_PATH"]), "", cpu, strict=False)
+        GroundedSAM2(Path(environ["WAN_DETECTOR_PATH"]), "", cpu, strict=False, batch=1)
         print("detector: loaded")
     if environ.get("WAN_GUARD_PATH"):
         from .tracking.guard import Guard

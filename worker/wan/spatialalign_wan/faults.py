@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .contract.exits import ExitCode, StageError
 
-_LESS = "take a GPU with more memory, or "
 _MEMORY_HINTS = {
+    "encode": "run encode in a pod without a GPU, whose CPU does it in 24 GB of memory, or take a GPU with more memory; other stages"
+    " use what it has made",
     "train": "set WAN_CHECKPOINTING=full or WAN_SPLIT_PAIRS=yes in the AlignmentRuntime's env of train, take smaller"
     " sampling.frames, width and height, or a GPU with more memory",
-    "sample": _LESS + "smaller sampling.frames, width and height",
-    "track": _LESS + "smaller videos: sampling.frames, width and height",
+    "sample": "take a GPU with more memory, or smaller sampling.frames, width and height",
+    "track": "set WAN_DETECTOR_BATCH, 16 if unset, to less in the AlignmentRuntime's env of track, or take a GPU with more memory",
 }
 _MEMORY_SIGNS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 _GPU_SIGNS = ("CUDA error", "CUDNN_STATUS", "cuDNN error", "NCCL", "CUBLAS_STATUS", "gloo/transport", "Connection closed by peer")

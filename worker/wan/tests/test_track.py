@@ -113,6 +113,50 @@ def test_grounding_dino_is_batched_over_frames(grounded: GroundedSAM2, monkeypat
         assert a.role is b.role
 
 
+@pytest.mark.parametrize(
+    ("threshold", "counts"),
+    [(0.0, {"valid": 0, "redundant": 17, "miss": 0, "unseen": 23}), (1.0, {"valid": 0, "redundant": 0, "miss": 24, "unseen": 16})],
+    ids=["too many in every frame", "nothing in any frame"],
+)
+def test_how_many_frames_the_detector_takes_together_changes_no_line(
+    world: World, detector_weights: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, counts: dict[str, int]
+) -> None:
+    """It stops in the midst of a batch once the reason is certain."""
+    from spatialalign_wan.models import weights
+    from spatialalign_wan.tracking import identities
+
+    monkeypatch.setattr(labels, "BOX_THRESHOLD", threshold)
+    together: list[int] = []
+    detect = GroundedSAM2.detect
+
+    def counted(self: GroundedSAM2, frames: video.Frames, subject: str, obj: str) -> Any:
+        together.append(len(frames))
+        return detect(self, frames, subject, obj)
+
+    monkeypatch.setattr(GroundedSAM2, "detect", counted)
+    who = vars(identities.grounded(weights.identify(detector_weights).digest, strict=False))
+    lines, sizes = [], []
+    for batch in ("", "1", "7", "81"):
+        together.clear()
+        name = f"in/batch-{batch}.mp4"
+        world.store.write(name, video.encode(pictures(40), batch))  # another video, or its line would be there
+        index = world.put_lines(f"in/batch-{batch}.jsonl", [{"sampleID": "v", "promptID": "p1", "seed": 1, "video": {"key": name}}])
+        document = world.spec("track", f"out/batch-{batch}", {"prompts": world.prompts, "index": index, "detector": who})
+        m = world.done(document, WAN_DETECTOR_PATH=str(detector_weights), WAN_DETECTOR_BATCH=batch)
+        lines.append(track_lines(world, m)["v"])
+        sizes.append(list(together))
+    assert lines == [lines[0]] * 4
+    assert lines[0]["counts"] == counts
+    looked = 40 - counts["unseen"]
+    assert sizes == [[16] * 2, [1] * looked, [7] * -(-looked // 7), [40]]
+
+
+@pytest.mark.parametrize("value", ["0", "82", "-1", "four", "1.5"])
+def test_a_batch_that_is_none(world: World, value: str) -> None:
+    end = world.run(world.spec("track", "out/none", blob_block(world, [])), WAN_DETECTOR="colour-blobs", WAN_DETECTOR_BATCH=value)
+    assert (end.code, "WAN_DETECTOR_BATCH" in end.message) == (64, True)
+
+
 def test_words_without_a_token_are_a_bad_spec(grounded: GroundedSAM2) -> None:
     from spatialalign_wan.contract.exits import StageError
 

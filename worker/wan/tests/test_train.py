@@ -19,10 +19,11 @@ from spatialalign_wan.contract.keys import digest
 from spatialalign_wan.contract.progress import Progress
 from spatialalign_wan.contract.spec import Artifact
 from spatialalign_wan.faults import classify
-from spatialalign_wan.models import loading, tensors
+from spatialalign_wan.models import embeds, loading, tensors
 from spatialalign_wan.models.embeds import key_of
 from spatialalign_wan.models.sampler import Sampler
 from spatialalign_wan.stages import train as stage
+from spatialalign_wan.tracking.blobs import ColourBlobs
 from spatialalign_wan.training import checkpoints
 from spatialalign_wan.training import trainer as trainer_module
 from spatialalign_wan.training.trainer import Trainer
@@ -312,21 +313,40 @@ def test_faults_of_a_gpu_have_their_codes(
     assert says in end.message
 
 
-def test_what_helps_against_too_little_memory_depends_on_the_stage() -> None:
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-    said = {stage: str(classify(error, stage)) for stage in ("encode", "sample", "track", "train")}
-    assert [name for name, text in said.items() if "WAN_SPLIT_PAIRS" in text] == ["train"]
-    assert all("more memory" in text for text in said.values())
-    assert ["frames" in said[name] for name in ("sample", "track")] == [True, True]
+HELPS = {"encode": "without a GPU", "sample": "or smaller sampling.frames", "track": "WAN_DETECTOR_BATCH", "train": "WAN_SPLIT_PAIRS"}
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def test_a_sampling_stage_is_told_what_helps_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", HELPS)
+def test_what_helps_against_too_little_memory_depends_on_the_stage(name: str) -> None:
+    said = str(classify(NO_MEMORY, name))
+    assert [helps for helps in HELPS.values() if helps in said] == [HELPS[name]]
+    assert "a GPU with more memory" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "what"),
+    [("encode", embeds.Encoder, "encode"), ("sample", Sampler, "_velocity"), ("track", ColourBlobs, "detect")],
+)
+def test_every_stage_is_told_what_helps_it(
+    sampled: World, world: World, monkeypatch: pytest.MonkeyPatch, name: str, where: Any, what: str
+) -> None:
     def fail(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise NO_MEMORY
 
-    monkeypatch.setattr(Sampler, "_velocity", fail)
-    end = world.run(world.sample_spec("out/memory", seeds=1))
-    assert (end.code, "WAN_" in end.message, "smaller sampling.frames" in end.message) == (77, False, True)
+    block: dict[str, Any] = {"prompts": world.prompts}
+    if name == "sample":
+        document = world.sample_spec("out/memory", seeds=1)
+    elif name == "encode":
+        document = world.spec("encode", "out/memory", block | {"model": world.model_spec, "numericsRevision": "1"})
+    else:
+        samples = sampled.sample_spec("out/memory")
+        document = sampled.spec(
+            "track", "out/tracks", block | {"index": samples["sample"]["index"], "detector": vars(ColourBlobs().identity)}
+        )
+    monkeypatch.setattr(where, what, fail)
+    end = (sampled if name == "track" else world).run(document, WAN_DETECTOR="colour-blobs")
+    assert (end.code, end.word["class"], HELPS[name] in end.message) == (77, "OutOfMemory", True), end.message
 
 
 def test_latents_of_different_shapes_are_no_pair(world: World) -> None:

@@ -88,6 +88,11 @@ def grace_seconds(environ: Mapping[str, str]) -> int:
     return _number(environ, "WAN_GRACE_SECONDS", 1, 1 << 20) or 120
 
 
+def detector_batch(environ: Mapping[str, str]) -> int:
+    """Frames that the detector looks at together; a video has no more than 81 that it looks at."""
+    return _number(environ, "WAN_DETECTOR_BATCH", 1, 81) or 16
+
+
 def _number(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:
     text = environ.get(name)
     if not text:

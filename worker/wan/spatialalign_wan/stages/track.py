@@ -16,7 +16,7 @@ from ..contract.spec import Detector as Identity
 from ..contract.store import StoreError
 from ..contract.strict import to_json
 from ..contract.task import Item, Task
-from ..models import weights
+from ..models import settings, weights
 
 if TYPE_CHECKING:
     from ..models.video import Frames
@@ -60,7 +60,7 @@ def guard_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def _detector(task: Task) -> Choice:
-    name = task.environ.get("WAN_DETECTOR") or "grounding-dino"
+    name, batch = task.environ.get("WAN_DETECTOR") or "grounding-dino", settings.detector_batch(task.environ)
     if name == "colour-blobs":
         from ..tracking.blobs import ColourBlobs
 
@@ -77,7 +77,7 @@ def _detector(task: Task) -> Choice:
         from ..models.loading import device
         from ..tracking.grounded import GroundedSAM2
 
-        return GroundedSAM2(folder, own, device(), strict)
+        return GroundedSAM2(folder, own, device(), strict, batch)
 
     return Choice(identities.grounded(own, strict), load)
 

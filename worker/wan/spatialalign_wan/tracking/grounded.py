@@ -21,7 +21,7 @@ _IDS = {1: Role.SUBJECT, 2: Role.OBJECT}
 
 
 class GroundedSAM2:
-    def __init__(self, folder: Path, digest: str, where: torch.device, strict: bool, batch: int = 16) -> None:
+    def __init__(self, folder: Path, digest: str, where: torch.device, strict: bool, batch: int) -> None:
         from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor, Sam2VideoModel, Sam2VideoProcessor
 
         self.identity, self.batch = identities.grounded(digest, strict), batch
