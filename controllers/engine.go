@@ -47,6 +47,7 @@ type Engine struct {
 	deferred sync.Map
 	// wrote is when this operator last wrote the status of an object, by deferralKey.
 	wrote  sync.Map
+	effort effort
 	rooms  rooms
 	delays delays
 }

@@ -77,7 +77,9 @@ func carryOut[Status any](ctx context.Context, e *Engine, s subject[Status], nex
 	*s.status = next.Status
 	if s.write(next.Deferrable && !s.urgent && len(failed) == 0, e) {
 		over := s.object.GetResourceVersion()
+		began := e.Clock.Now()
 		updateErr := e.Client.Status().Update(ctx, s.object)
+		e.effort.took(e.Clock.Since(began))
 		switch {
 		case updateErr == nil:
 			written(e, s.object, over, s.status)
@@ -145,7 +147,8 @@ func (s subject[Status]) lastWrite(e *Engine) time.Time {
 }
 
 // pace is the least time between two writes of what may wait: a progress interval in the first minutes of a stage, and up to six
-// as it goes on. Nobody watches a stage of hours by the second, and each write is one of the object as a whole.
+// as it goes on, or where the API server has too much to do. Nobody watches a stage of hours by the second, and each write is one
+// of the object as a whole.
 func (s subject[Status]) pace(e *Engine) time.Duration {
 	const slowest = 6
 	began := s.object.GetCreationTimestamp().Time
@@ -158,7 +161,7 @@ func (s subject[Status]) pace(e *Engine) time.Duration {
 		}
 	}
 	least := e.Config.ProgressInterval
-	return min(max(e.Clock.Since(began)/10, least), slowest*least)
+	return min(max(e.Clock.Since(began)/10, e.effort.pause(), least), slowest*least)
 }
 
 // takeBack records that a child could not be created, and says why when the API server refused it.

@@ -51,6 +51,31 @@ func TestPaceOfProgress(t *testing.T) {
 	}
 }
 
+// An API server that takes its time is asked less often for what may wait: at most a hundredth of the time goes into it, and a
+// minute is the most that it waits.
+func TestWhatMayWaitSparesABusyAPIServer(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for took, pace := range map[time.Duration]time.Duration{
+		0: 10 * time.Second, 50 * time.Millisecond: 10 * time.Second, 400 * time.Millisecond: 40 * time.Second, 5 * time.Second: time.Minute,
+	} {
+		e := &Engine{Clock: clocktesting.NewFakePassiveClock(now), Config: plan.Config{ProgressInterval: 10 * time.Second}}
+		for range 100 {
+			e.effort.took(took)
+		}
+		run := &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+		s := subject[v1alpha1.AlignmentRunStatus]{object: run, status: &run.Status, recorded: &v1alpha1.AlignmentRunStatus{}, ledger: runLedger}
+		if got := s.pace(e).Round(time.Second); got != pace {
+			t.Errorf("writes take %s: every %s, want %s", took, got, pace)
+		}
+		for range 100 {
+			e.effort.took(0)
+		}
+		if got := s.pace(e); got != 10*time.Second {
+			t.Errorf("writes took %s and are fast again: every %s", took, got)
+		}
+	}
+}
+
 // A status that was written a moment ago is not written again for what may wait, however old the object is and though it tells
 // of no progress yet.
 func TestWhatMayWaitFollowsTheLastWrite(t *testing.T) {

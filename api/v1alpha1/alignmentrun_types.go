@@ -187,6 +187,7 @@ type AlignmentRun struct {
 	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
 	// +default={"observedGeneration": 0}
+	// +structType=atomic
 	Status AlignmentRunStatus `json:"status,omitzero"`
 }
 

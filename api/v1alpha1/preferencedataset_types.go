@@ -125,6 +125,7 @@ type PreferenceDataset struct {
 	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
 	// +default={"observedGeneration": 0}
+	// +structType=atomic
 	Status PreferenceDatasetStatus `json:"status,omitzero"`
 }
 

@@ -139,6 +139,7 @@ type ScoringBatch struct {
 	// status is what is. Its default makes kstatus wait until the operator has seen the object.
 	// +optional
 	// +default={"observedGeneration": 0}
+	// +structType=atomic
 	Status ScoringBatchStatus `json:"status,omitzero"`
 }
 

@@ -98,9 +98,15 @@ func undisturbed(records []v1alpha1.StageStatus) bool {
 // routine says that a status of an object with a few stages may wait to be written: nothing is new but progress and GPU time
 // or, where a run above would make the object again, first attempts. What a queue says is told at once.
 func routine(owned bool, wasConditions, isConditions []metav1.Condition, was, is []v1alpha1.StageStatus) bool {
-	quota := func(list []metav1.Condition) *metav1.Condition {
-		return meta.FindStatusCondition(list, v1alpha1.ConditionQuotaReserved)
-	}
-	return owned && undisturbed(is) && equality.Semantic.DeepEqual(quota(wasConditions), quota(isConditions)) ||
+	return owned && undisturbed(is) && sameQuota(wasConditions, isConditions) ||
 		equality.Semantic.DeepEqual(wasConditions, isConditions) && sameStages(was, is, func(*v1alpha1.StageStatus) bool { return false })
+}
+
+// sameQuota says that nobody has held anything up, or let it go, since. That pods have no node yet is no such news: as a rule they
+// have one in a moment.
+func sameQuota(was, is []metav1.Condition) bool {
+	before, now := meta.FindStatusCondition(was, v1alpha1.ConditionQuotaReserved), meta.FindStatusCondition(is, v1alpha1.ConditionQuotaReserved)
+	waited := before != nil && before.Status == metav1.ConditionFalse
+	lacks := now != nil && now.Status == metav1.ConditionFalse && now.Reason != v1alpha1.ReasonQueued
+	return !waited && !lacks || equality.Semantic.DeepEqual(before, now)
 }

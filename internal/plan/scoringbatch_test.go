@@ -248,6 +248,23 @@ func TestBatchDeferrable(t *testing.T) {
 			y.active(v1alpha1.StageTrack).Outcome = jobs.Outcome{State: jobs.Succeeded, Outputs: tracked.Outputs}
 			return y.step()
 		}, true},
+		{"pods have no node yet", true, func(y *batchYard) Next[v1alpha1.ScoringBatchStatus] {
+			y.step()
+			y.active(v1alpha1.StageTrack).Outcome.Queued = true
+			return y.step()
+		}, true},
+		{"a queue says why it waits", true, func(y *batchYard) Next[v1alpha1.ScoringBatchStatus] {
+			y.step()
+			y.active(v1alpha1.StageTrack).Outcome = jobs.Outcome{State: jobs.Active, Queued: true, QueueReason: "Pending"}
+			return y.step()
+		}, false},
+		{"what was said to wait has a node", true, func(y *batchYard) Next[v1alpha1.ScoringBatchStatus] {
+			y.step()
+			y.active(v1alpha1.StageTrack).Outcome.Queued = true
+			y.step()
+			y.active(v1alpha1.StageTrack).Outcome.Queued = false
+			return y.step()
+		}, false},
 		{"a failure", true, func(y *batchYard) Next[v1alpha1.ScoringBatchStatus] {
 			y.step()
 			y.active(v1alpha1.StageTrack).Outcome = jobs.Outcome{State: jobs.Failed, Class: "Bug"}

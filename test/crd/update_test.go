@@ -196,6 +196,25 @@ func TestEndedRunIsFrozen(t *testing.T) {
 	}
 }
 
+// Whoever writes a status owns it as a whole: the API server keeps no list of its fields, which would be as large as the status.
+func TestStatusIsOwnedAsAWhole(t *testing.T) {
+	for kind, file := range map[string]string{"AlignmentRun": "first-run", "ScoringBatch": "scoringbatch", "PreferenceDataset": "preferencedataset"} {
+		t.Run(kind, func(t *testing.T) {
+			o := stored(t, document(t, "config/samples/"+file+".yaml", kind))
+			if err := unstructured.SetNestedField(o.Object, "Running", "status", "phase"); err != nil {
+				t.Fatal(err)
+			}
+			if err := server.Status().Update(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			owned := o.GetManagedFields()
+			if last := owned[len(owned)-1]; last.Subresource != "status" || last.FieldsV1.GetRawString() != `{"f:status":{}}` {
+				t.Errorf("%s: %s", last.Subresource, last.FieldsV1.GetRawString())
+			}
+		})
+	}
+}
+
 func TestScoringBatchIsImmutable(t *testing.T) {
 	const immutable = "spec is immutable; create a new ScoringBatch"
 	update(t, stored(t, document(t, "config/samples/scoringbatch.yaml", "ScoringBatch")), []creation{
