@@ -54,7 +54,7 @@ def sample_rows(size: Size, where: torch.device, steps: int, compiled: str) -> t
         ends.append(sampler.run(data, 0).double().cpu())
         del sampler
         measure.release()
-    return rows, float((ends[0] - ends[-1]).norm() / ends[0].norm())
+    return rows, measure.drift(samplers.noise(data, 0).double(), ends[0], ends[-1])
 
 
 def versions(where: torch.device) -> dict[str, str]:
@@ -93,14 +93,16 @@ def main(arguments: list[str]) -> int:
     print(f"{size.name}: {result['versions']}\n")
     print("| of a | by | seconds | gain | peak GiB |\n| --- | --- | --- | --- | --- |")
     print("\n".join(row.markdown() for row in train + sample))
-    print(f"\nagreement with the baseline: {result['agreement']}, sample's relative difference {drift:.2e}")
-    return verdict(train[-1], sample[-1], agreement, timed=where.type == "cuda")
+    print(f"\nagreement with the baseline: {result['agreement']}, drift of a sample {drift:.2e}")
+    return verdict(train[-1], sample[-1], agreement, drift, timed=where.type == "cuda")
 
 
-def verdict(pair_row: measure.Row, sample_row: measure.Row, agreement: measure.Agreement, timed: bool) -> int:
+def verdict(pair_row: measure.Row, sample_row: measure.Row, agreement: measure.Agreement, drift: float, timed: bool) -> int:
     failures = []
     if not agreement.fine:
-        failures.append("the worker does not compute what the baseline does")
+        failures.append("pairs: the worker does not compute what the baseline does")
+    if not drift <= measure.MAX_DRIFT:  # nor is it, where it is no number
+        failures.append(f"samples: they drift by {drift:.2e} from the baseline's, at most {measure.MAX_DRIFT:.0e}")
     if timed and pair_row.gain <= measure.MUST_PAIRS:
         failures.append(f"pairs: gain {pair_row.gain:.2f}, must exceed {measure.MUST_PAIRS}")
     if timed and sample_row.gain <= measure.MUST_SAMPLES:

@@ -15,6 +15,9 @@ from .trainers import PairTrainer
 # What this worker must reach over the baseline, and its peak memory.
 MUST_PAIRS, MUST_SAMPLES, MUST_GIB = 1.5, 1.25, 80e9 / 2**30
 MAX_MARGIN, MAX_VELOCITY, MIN_COSINE = 1e-4, 1e-2, 0.99
+# Of a guided velocity the error is that of two passes, weighed by 5 and -4: 6.4 times MAX_VELOCITY, were it the same in every
+# step. What has no direction averages out, over 50 steps to a seventh; 5e-2 leaves room for what has one.
+MAX_DRIFT = 5e-2
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,22 @@ def release() -> None:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a fresh adapter the margin must be the same; of one whose B is not zero, velocities and gradients. The loss proves
-    nothing: it is ln 2 for a fresh adapter whatever the network computes."""
+    """Of a fresh adapter the margin must be the same, 0 but for rounding; of one whose B is not zero margin, velocities and
+    gradients. The loss proves nothing: it is ln 2 for a fresh adapter whatever the network computes."""
 
+    fresh_margin: float
     margin: float
+    """Difference from the baseline's."""
+    margin_of_baseline: float
     velocity: float
     cosine: float
 
     @property
     def fine(self) -> bool:
-        return self.margin <= MAX_MARGIN and self.velocity <= MAX_VELOCITY and self.cosine >= MIN_COSINE
+        # Rounding without a direction hardly moves a mean over two million numbers; what has one moves it as it does velocities.
+        margin = MAX_MARGIN + MAX_VELOCITY * abs(self.margin_of_baseline)
+        margins = self.fresh_margin <= MAX_MARGIN and self.margin <= margin
+        return margins and self.velocity <= MAX_VELOCITY and self.cosine >= MIN_COSINE
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -82,6 +91,7 @@ def _randomize(trainer: PairTrainer) -> None:
 
 @dataclass(frozen=True)
 class Probe:
+    fresh_margin: float
     margin: float
     velocities: torch.Tensor
     gradients: torch.Tensor
@@ -92,12 +102,19 @@ def probe(trainer: PairTrainer, pair: Pair) -> Probe:
     _randomize(trainer)
     moved = trainer.gradient(pair, 0)
     velocities = torch.cat([moved.policy.winner, moved.policy.loser]).detach().double().cpu()
-    return Probe(float(fresh.terms.margin), velocities, moved.gradients)
+    return Probe(fresh.terms.margin.item(), moved.terms.margin.item(), velocities, moved.gradients)
 
 
 def agreement(a: Probe, b: Probe) -> Agreement:
     return Agreement(
+        fresh_margin=abs(a.fresh_margin - b.fresh_margin),
         margin=abs(a.margin - b.margin),
+        margin_of_baseline=a.margin,
         velocity=float((a.velocities - b.velocities).norm() / a.velocities.norm()),
         cosine=float(torch.nn.functional.cosine_similarity(a.gradients, b.gradients, dim=0)),
     )
+
+
+def drift(start: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> float:
+    """How far two samples end from each other, relative to the way from their noise, which both have in common."""
+    return float((a - b).norm() / (a - start).norm())

@@ -17,6 +17,10 @@ from .sizes import Pair, Size, network
 GUIDANCE = 5.0
 
 
+def noise(pair: Pair, n: int) -> torch.Tensor:
+    return normal((1, *pair.winner.shape), n)
+
+
 class VideoSampler(Protocol):
     name: str
 
@@ -33,7 +37,7 @@ class PublishedSampler:
 
     @torch.no_grad()
     def run(self, pair: Pair, n: int) -> torch.Tensor:
-        x = normal((1, *pair.winner.shape), n).to(self._where)
+        x = noise(pair, n).to(self._where)
         text, other = (pad(t, self._where, base_dtype(self._where)) for t in (pair.text, pair.text * 0))
         for now, then in zip(self._levels[:-1], self._levels[1:], strict=True):
             time = (1000 * now).expand(1)
@@ -53,7 +57,7 @@ class WorkerSampler:
         self._sampler = Sampler(net, steps, GUIDANCE)
 
     def run(self, pair: Pair, n: int) -> torch.Tensor:
-        start = State(0, normal((1, *pair.winner.shape), n))
+        start = State(0, noise(pair, n))
         return self._sampler.run(start, pair.text, pair.text * 0, lambda: False, lambda: None).latents
 
 

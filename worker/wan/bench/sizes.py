@@ -63,4 +63,6 @@ class Pair:
 
 
 def pair(size: Size, n: int) -> Pair:
-    return Pair(normal(size.latent, 3 * n), normal(size.latent, 3 * n + 1), normal((size.tokens, size.network["text_dim"]), 3 * n + 2))
+    """Winner and loser differ in their mean: of two that look alike every adapter has the same advantage, and no margin."""
+    winner, loser = normal(size.latent, 3 * n) + 1, normal(size.latent, 3 * n + 1) - 1
+    return Pair(winner, loser, normal((size.tokens, size.network["text_dim"]), 3 * n + 2))
