@@ -283,6 +283,76 @@ def test_who_follows_goes_last_unless_it_is_told(pool: ThreadPoolExecutor) -> No
         first.result(1)
 
 
+def test_one_that_is_done_ends_no_other(pool: ThreadPoolExecutor) -> None:
+    two, go = members(2), [threading.Event(), threading.Event()]
+    met = [meets(pool, member, go[member.place.rank]) for member in two]
+    until(lambda: all(member.working for member in two))
+    go[1].set()
+    assert met[1].result(10)
+    time.sleep(0.2)
+    assert not met[0].done()
+    go[0].set()
+    assert met[0].result(10)
+
+
+@pytest.mark.parametrize(
+    ("error", "lingers"),
+    [(None, False), (StageError(ExitCode.DIVERGED, "NaN"), False), (Following("rank 9"), True), (Interrupted(), True)],
+    ids=["it is done", "it is to blame", "it follows", "its processes were told by those of others"],
+)
+def test_the_end_that_counts_is_seen_first(error: StageError | None, lingers: bool) -> None:
+    first, waits = members(2)[0], []
+    first.stop.wait = waits.append  # type: ignore[assignment]
+    Gang(first).end(error)  # type: ignore[arg-type]
+    assert waits == ([gang.LINGER] if lingers else [])
+
+
+@pytest.fixture
+def line() -> Any:
+    """A connection as a pod has it, and its other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        own = gang._Line(listener.accept()[0])
+    yield own, theirs
+    own.close()
+    theirs.close()
+
+
+def hear(own: gang._Line, ready: Callable[[list[Any]], bool]) -> list[Any]:
+    words: list[Any] = []
+
+    def heard() -> bool:
+        words.extend(own.hear())
+        return ready(words)
+
+    until(heard)
+    return words
+
+
+def test_words_come_whole_and_in_order(line: Any) -> None:
+    own, theirs = line
+    theirs.sendall(b'{"a": 1}\n{"b"')
+    assert hear(own, bool) == [{"a": 1}]
+    theirs.sendall(b": 2}\n")
+    assert hear(own, bool) == [{"b": 2}]
+    assert not own.over
+
+
+@pytest.mark.parametrize("nonsense", [b"[1\n", b"[1]\n", b"1\n", b"x" * (gang.MAX_HEARD + 1)], ids=["cut", "a list", "a number", "endless"])
+def test_whoever_talks_nonsense_has_said_all(line: Any, nonsense: bytes) -> None:
+    own, theirs = line
+    theirs.sendall(nonsense)
+    assert hear(own, lambda _: own.over) == []
+
+
+def test_what_is_said_to_one_that_has_gone_is_lost(line: Any) -> None:
+    own, theirs = line
+    theirs.close()
+    for _ in range(3):
+        own.say({"end": {}})
+    assert hear(own, lambda _: own.over) == []
+
+
 def ended(pool: ThreadPoolExecutor, those: list[Member], happens: Callable[[], object]) -> list[StageError]:
     """How each of them ends after something happens, in the midst of their work or before the last one has come."""
     met = [meets(pool, member, threading.Event()) for member in those]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,23 @@ def test_sam_follows_both_ways_and_forgets_in_between(grounded: GroundedSAM2, mo
     # The way back is the same when there was no way there to remember.
     backwards = grounded.follow(frames[:5], anchor, "rabbit", "stone")
     assert [f for f in both if f.index < 4] == [f for f in backwards if f.index < 4]
+
+
+def test_what_sam_follows_keeps_its_role(grounded: GroundedSAM2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks are planted: each object's is where the session was told that it is."""
+    anchor = Anchor(1, (2.0, 10.0, 8.0, 17.0), (28.0, 30.0, 38.0, 37.0))
+
+    def planted(session: Any, start_frame_idx: int, reverse: bool) -> Any:
+        masks = torch.full((len(session.obj_ids), 1, 48, 64), -10.0)
+        for i in range(len(session.obj_ids)):
+            (left, top), (right, bottom) = session.point_inputs_per_obj[i][anchor.frame]["point_coords"].reshape(2, 2).tolist()
+            masks[i, 0, round(top * 48 / 128) : round(bottom * 48 / 128) + 1, round(left * 64 / 128) : round(right * 64 / 128) + 1] = 10.0
+        yield SimpleNamespace(frame_idx=start_frame_idx, pred_masks=masks)
+
+    monkeypatch.setattr(grounded._sam, "propagate_in_video_iterator", planted)
+    (frame,) = grounded.follow(pictures(3), anchor, "rabbit", "stone")
+    assert frame.subject == pytest.approx(anchor.subject, abs=1)
+    assert frame.object == pytest.approx(anchor.object, abs=1)
 
 
 def test_the_whole_stage_with_the_real_detectors(
@@ -390,6 +408,20 @@ def test_a_crop_is_normalized_as_dinov2_expects() -> None:
     assert crop is not None
     want = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert crop[:, 9, 9].tolist() == pytest.approx(want, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "better", "worse"),
+    [("clipIQAQuality", "Good photo.", "Bad photo."), ("clipIQANatural", "Natural photo.", "Synthetic photo.")],
+)
+def test_clip_iqa_is_the_chance_of_the_better_sentence(guard_weights: Path, name: str, better: str, worse: str) -> None:
+    guard, frames = Guard(guard_weights, CPU), pictures(3)
+    inputs = guard._clip_processor(text=[worse, better], images=list(frames), return_tensors="pt", padding=True)
+    with torch.no_grad():
+        logits = guard._clip(**inputs).logits_per_image
+    want = float(torch.sigmoid(logits[:, 1] - logits[:, 0]).mean())
+    assert want != pytest.approx(0.5, abs=1e-3)
+    assert guard.clip_iqa(frames)[name] == pytest.approx(want, abs=1e-5)
 
 
 def test_clip_prefers_neither_of_two_equal_sentences(guard_weights: Path) -> None:
