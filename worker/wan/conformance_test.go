@@ -50,6 +50,7 @@ func TestConformance(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "model")
 	t.Setenv("WAN_MODEL_PATH", model)
 	t.Setenv("WAN_DETECTOR", "colour-blobs")
+	t.Setenv("WAN_DEVICE", "cpu")
 	t.Setenv("OMP_NUM_THREADS", "1")
 	t.Setenv("WAN_START_METHOD", "forkserver")
 	server := serve(t, python, model)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from spatialalign_wan.contract.exits import StageError
 from spatialalign_wan.models.loading import device
 
 from . import measure, samplers, trainers
@@ -77,23 +78,31 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--pairs", type=int, default=4, help="that are timed, after two")
     parser.add_argument("--sample-steps", type=int, default=50)
     parser.add_argument("--compile", choices=["yes", "no", "aot_eager"], default="yes")
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures; in the image below /tmp")
     options = parser.parse_args(arguments)
-    where, size = device(), SIZES[options.size]
+    if options.out:
+        try:
+            options.out.touch()  # before hours of a GPU are spent, not after
+        except OSError as e:
+            parser.error(f"--out: {e}")
+    try:
+        where, size = device(), SIZES[options.size]
+    except StageError as e:
+        parser.error(str(e))
     if options.size == "real" and where.type != "cuda":
-        parser.error("the real size needs a GPU; --size tiny shows on a CPU that the benchmark runs")
+        parser.error("the real size needs a GPU; --size tiny shows with WAN_DEVICE=cpu that the benchmark runs")
     train, agreement = train_rows(size, where, options.pairs, options.compile)
     sample, drift = sample_rows(size, where, options.sample_steps, options.compile)
     result: dict[str, Any] = {
         "size": size.name, "versions": versions(where), "agreement": agreement.as_dict(), "sampleDrift": drift,
         "rows": [vars(row) for row in train + sample],
     }  # fmt: skip
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(f"{size.name}: {result['versions']}\n")
     print("| of a | by | seconds | gain | peak GiB |\n| --- | --- | --- | --- | --- |")
     print("\n".join(row.markdown() for row in train + sample))
     print(f"\nagreement with the baseline: {result['agreement']}, drift of a sample {drift:.2e}")
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
     return verdict(train[-1], sample[-1], agreement, drift, timed=where.type == "cuda")
 
 

@@ -12,7 +12,8 @@ import torch
 from .sizes import Pair
 from .trainers import PairTrainer
 
-# What this worker must reach over the baseline, and its peak memory.
+# What this worker must reach over the baseline, and its peak memory. That tells too whether checkpoints save what they should:
+# at the real size a graph that keeps the activations of a pair takes some 200 GB.
 MUST_PAIRS, MUST_SAMPLES, MUST_GIB = 1.5, 1.25, 80e9 / 2**30
 MAX_MARGIN, MAX_VELOCITY, MIN_COSINE = 1e-4, 1e-2, 0.99
 # Of a guided velocity the error is that of two passes, weighed by 5 and -4: 6.4 times MAX_VELOCITY, were it the same in every

@@ -52,6 +52,8 @@ def network(size: Size, where: torch.device) -> WanTransformer3DModel:
     for name, parameter in made.named_parameters():
         if not any(part in name for part in WanTransformer3DModel._keep_in_fp32_modules):
             parameter.data = parameter.data.to(base_dtype(where))
+    # Attention as PyTorch chooses: what another network chose before would hold for this one too.
+    made.set_attention_backend("native")
     return made.to(where).requires_grad_(False).eval()
 
 

@@ -1,4 +1,4 @@
-"""The check command: are the weights whole and loadable? It uses no GPU, so that it can run before one is rented."""
+"""The check command: are the weights whole, and do the models run? It uses no GPU, so that it can run before one is rented."""
 
 from __future__ import annotations
 
@@ -63,14 +63,17 @@ def header_entries(data: bytes) -> list[int]:
 
 def _load(environ: Mapping[str, str]) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import numpy as np
     import torch
 
     from .models import embeds, loading
 
+    subject, other = "rabbit", "stone"
+    frames = np.full((2, 480, 832, 3), 128, np.uint8)
     cpu = torch.device("cpu")
     if environ.get("WAN_MODEL_PATH"):
         model = Path(environ["WAN_MODEL_PATH"])
-        embeds.Encoder(model, cpu).encode("a rabbit is on the left of a stone")
+        embeds.Encoder(model, cpu).encode(f"a {subject} is on the left of a {other}")
         print("text encoder: loaded, and encodes")
         network = loading.transformer(model, cpu)
         print(f"transformer: loaded, {sum(p.numel() for p in network.parameters()) / 1e9:.2f} billion parameters")
@@ -78,11 +81,14 @@ def _load(environ: Mapping[str, str]) -> None:
         print("vae: loaded")
     if environ.get("WAN_DETECTOR_PATH"):
         from .tracking.grounded import GroundedSAM2
+        from .tracking.rules import Anchor
 
-        GroundedSAM2(Path(environ["WAN_DETECTOR_PATH"]), "", cpu, strict=False, batch=1)
-        print("detector: loaded")
+        detector = GroundedSAM2(Path(environ["WAN_DETECTOR_PATH"]), "", cpu, strict=False, batch=1)
+        list(detector.detect(frames[:1], subject, other))
+        detector.follow(frames, Anchor(0, (100, 200, 200, 300), (400, 200, 500, 300)), subject, other)
+        print("detector: loaded, looks at a frame and follows into another")
     if environ.get("WAN_GUARD_PATH"):
         from .tracking.guard import Guard
 
-        Guard(Path(environ["WAN_GUARD_PATH"]), cpu)
-        print("guard metrics: loaded")
+        Guard(Path(environ["WAN_GUARD_PATH"]), cpu).measure(frames, [])
+        print("guard metrics: loaded, and measure")

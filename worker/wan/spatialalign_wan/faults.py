@@ -5,7 +5,7 @@ from __future__ import annotations
 from .contract.exits import ExitCode, StageError
 
 _MEMORY_HINTS = {
-    "encode": "run encode in a pod without a GPU, whose CPU does it in 24 GB of memory, or take a GPU with more memory; other stages"
+    "encode": "set WAN_DEVICE=cpu for encode, which then takes 24 GB of the pod's memory, or take a GPU with more memory; other stages"
     " use what it has made",
     "train": "set WAN_CHECKPOINTING=full or WAN_SPLIT_PAIRS=yes in the AlignmentRuntime's env of train, take smaller"
     " sampling.frames, width and height, or a GPU with more memory",

@@ -8,7 +8,7 @@ from pathlib import Path
 # One thread: bits are compared, and the machine has few cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["WAN_DEVICE"] = "cpu"
 # For processes that tests start: a fork server looks for what it imports first nowhere else.
 os.environ["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parents[1]))
 

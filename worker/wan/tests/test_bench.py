@@ -13,7 +13,7 @@ import torch
 
 from bench import measure, samplers, trainers
 from bench.__main__ import main, sample_rows, verdict
-from bench.sizes import REAL, TINY, pair
+from bench.sizes import REAL, TINY, network, pair
 from spatialalign_wan.models.settings import Speed
 from spatialalign_wan.training.objective import Side
 
@@ -40,6 +40,23 @@ def test_the_real_size_is_refused_without_a_gpu() -> None:
     with pytest.raises(SystemExit):
         main(["--size", "real"])
     assert REAL.latent == (16, 21, 60, 104)
+
+
+def test_a_file_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--size", "tiny", "--out", str(tmp_path / "nowhere" / "figures.json")])
+
+
+def test_the_baseline_has_the_attention_of_pytorch() -> None:
+    """A backend that is chosen for one network is every other's whose own is not."""
+    network(TINY, CPU).set_attention_backend("_native_math")
+    for net in (
+        trainers.Published(TINY, CPU)._policy,
+        trainers.Published(TINY, CPU)._reference,
+        samplers.PublishedSampler(TINY, CPU, 1)._network,
+    ):
+        found = [block.attn1.processor._attention_backend for block in net.blocks]
+        assert found == ["native"] * 2
 
 
 SPEED = Speed("native", "no", "full", True)

@@ -424,6 +424,15 @@ def test_clip_iqa_is_the_chance_of_the_better_sentence(guard_weights: Path, name
     assert guard.clip_iqa(frames)[name] == pytest.approx(want, abs=1e-5)
 
 
+def test_too_little_memory_is_no_fault_of_the_guards_weights(guard_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        Guard(guard_weights, CPU)
+
+
 def test_clip_prefers_neither_of_two_equal_sentences(guard_weights: Path) -> None:
     guard = Guard(guard_weights, CPU, batch=5)
     whole = guard.clip_iqa(pictures(7))

@@ -313,7 +313,7 @@ def test_faults_of_a_gpu_have_their_codes(
     assert says in end.message
 
 
-HELPS = {"encode": "without a GPU", "sample": "or smaller sampling.frames", "track": "WAN_DETECTOR_BATCH", "train": "WAN_SPLIT_PAIRS"}
+HELPS = {"encode": "WAN_DEVICE=cpu", "sample": "or smaller sampling.frames", "track": "WAN_DETECTOR_BATCH", "train": "WAN_SPLIT_PAIRS"}
 NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 

@@ -48,11 +48,17 @@ def command(model: Path, *arguments: str) -> int:
         return main(arguments)
 
 
-def test_check_verifies_records_and_loads(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(copy, "check", "--record", "--load") == 0
+def test_check_verifies_records_and_runs(
+    copy: Path, detector_weights: Path, guard_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector, guard = (shutil.copytree(folder, tmp_path / folder.name) for folder in (detector_weights, guard_weights))
+    with changed_environment({"WAN_DETECTOR_PATH": str(detector), "WAN_GUARD_PATH": str(guard)}):
+        assert command(copy, "check", "--record", "--load") == 0
     said = capsys.readouterr().out
     assert weights.identify(copy).digest in said
     assert "transformer: loaded" in said
+    assert "detector: loaded, looks at a frame and follows into another" in said
+    assert "guard metrics: loaded, and measure" in said
     assert (copy / "weights.json").exists()
     # A flipped bit has the right size: only reading it all tells.
     file = next((copy / "vae").glob("*.safetensors"))
@@ -115,8 +121,16 @@ def test_stages_refuse_other_weights(world: World, copy: Path) -> None:
     assert world.run(world.sample_spec("out/x", numericsRevision="0")).code == 66
 
 
+def test_no_cpu_takes_the_place_of_a_gpu(world: World) -> None:
+    """As PyTorch would have it where the driver is too old or no GPU was requested."""
+    document = world.sample_spec("out/no-gpu", seeds=1, first=500)
+    end = world.run(document, WAN_DEVICE="")
+    assert (end.code, end.word["class"], "WAN_DEVICE=cpu" in end.message) == (76, "GPUFault", True), end.message
+    assert world.store.list("samples/") == []
+
+
 def test_settings_that_are_none(world: World) -> None:
-    for name in ("WAN_ATTENTION", "WAN_COMPILE", "WAN_CHECKPOINTING", "WAN_SPLIT_PAIRS"):
+    for name in ("WAN_DEVICE", "WAN_ATTENTION", "WAN_COMPILE", "WAN_CHECKPOINTING", "WAN_SPLIT_PAIRS"):
         end = world.run(world.sample_spec(f"out/{name}", seeds=1, first=hash(name) % 1000), **{name: "magic"})
         assert (end.code, name in end.message) == (64, True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,6 +132,7 @@ def ensure(task: Task, model: Path, where: torch.device, digest: str, revision: 
             task.store.write_if_absent(key, data)
             found[missing[key]] = states
         del encoder
+        gc.collect()  # whatever cycle may hold the 11 GB
         if where.type == "cuda":
             torch.cuda.empty_cache()
     return found

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..contract.exits import mismatch
+from ..contract.exits import ExitCode, StageError, mismatch
+from . import settings
 from .settings import SHIFT, Speed
 
 if TYPE_CHECKING:
@@ -22,10 +23,16 @@ for _name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
 
 
 def device() -> torch.device:
-    """The GPU of this process; torchrun tells which."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """The GPU of this process; torchrun tells which. Never a CPU unasked, as PyTorch would take one where the driver is too old."""
+    if not settings.on_gpu(os.environ):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise StageError(
+            ExitCode.GPU,
+            f"no GPU can be used: CUDA {torch.version.cuda} finds none (is one requested, and the node's driver new enough?);"
+            " WAN_DEVICE=cpu is for tests and for encode",
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def base_dtype(where: torch.device) -> torch.dtype:

@@ -79,6 +79,11 @@ def check_revision(revision: str) -> None:
         raise mismatch(f"numericsRevision is {revision!r} in the spec, {NUMERICS_REVISION!r} in this image")
 
 
+def on_gpu(environ: Mapping[str, str]) -> bool:
+    """A CPU computes only where it is told to: it would be hours late, and its fp32 samples would lie under a GPU's keys."""
+    return _one_of(environ, "WAN_DEVICE", "cuda", DEVICES) == "cuda"
+
+
 def processes(environ: Mapping[str, str]) -> int | None:
     """Of a training; None is one for each GPU."""
     return _number(environ, "WAN_PROCESSES", 1, 1024)
@@ -102,6 +107,13 @@ def _number(environ: Mapping[str, str], name: str, low: int, high: int) -> int |
     return int(text)
 
 
+def _one_of(environ: Mapping[str, str], name: str, fallback: str, values: tuple[str, ...]) -> str:
+    value = environ.get(name) or fallback
+    if value not in values:
+        raise bad_spec(f"environment variable {name} is {value!r}, want one of {', '.join(values)}")
+    return value
+
+
 @dataclass(frozen=True)
 class Speed:
     """How fast, never what: none of it may change a number beyond rounding."""
@@ -116,22 +128,17 @@ class Speed:
         return "inductor" if self.compile == "yes" else "aot_eager"
 
 
+DEVICES = ("cuda", "cpu")
 ATTENTION = ("auto", "native", "_native_cudnn", "_native_flash", "_native_efficient", "_native_math")
 COMPILE = ("yes", "no", "aot_eager")  # the last one traces and generates no code: for tests without a C++ compiler
 CHECKPOINTING = ("selective", "full", "none")
 
 
 def speed(environ: Mapping[str, str], cuda: bool) -> Speed:
-    def one_of(name: str, fallback: str, values: tuple[str, ...]) -> str:
-        value = environ.get(name) or fallback
-        if value not in values:
-            raise bad_spec(f"environment variable {name} is {value!r}, want one of {', '.join(values)}")
-        return value
-
     return Speed(
-        attention=one_of("WAN_ATTENTION", "auto", ATTENTION),
+        attention=_one_of(environ, "WAN_ATTENTION", "auto", ATTENTION),
         # On a CPU compilation takes longer than the tiny models that run there.
-        compile=one_of("WAN_COMPILE", "yes" if cuda else "no", COMPILE),
-        checkpointing=one_of("WAN_CHECKPOINTING", "selective", CHECKPOINTING),
-        split_pairs=one_of("WAN_SPLIT_PAIRS", "no", ("yes", "no")) == "yes",
+        compile=_one_of(environ, "WAN_COMPILE", "yes" if cuda else "no", COMPILE),
+        checkpointing=_one_of(environ, "WAN_CHECKPOINTING", "selective", CHECKPOINTING),
+        split_pairs=_one_of(environ, "WAN_SPLIT_PAIRS", "no", ("yes", "no")) == "yes",
     )

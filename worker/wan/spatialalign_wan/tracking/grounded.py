@@ -31,7 +31,7 @@ class GroundedSAM2:
         try:
             self._dino_processor = GroundingDinoProcessor.from_pretrained(dino, **local)
             # The detector in fp32: its thresholds decide, and it takes little of the time once it is batched.
-            self._dino = GroundingDinoForObjectDetection.from_pretrained(dino, use_safetensors=True, **local)
+            self._dino = GroundingDinoForObjectDetection.from_pretrained(dino, dtype=torch.float32, use_safetensors=True, **local)
             self._sam_processor = Sam2VideoProcessor.from_pretrained(sam, **local)
             self._sam = Sam2VideoModel.from_pretrained(sam, dtype=base_dtype(where), use_safetensors=True, **local)
         except (OSError, ValueError, RuntimeError) as e:

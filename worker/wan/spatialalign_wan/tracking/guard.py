@@ -27,11 +27,14 @@ class Guard:
 
         self._where, self._batch = where, batch
         try:
-            self._clip = CLIPModel.from_pretrained(folder / "clip", local_files_only=True, use_safetensors=True).to(where).eval()
+            self._clip = CLIPModel.from_pretrained(folder / "clip", local_files_only=True, use_safetensors=True, dtype=torch.float32)
             self._clip_processor = CLIPProcessor.from_pretrained(folder / "clip", local_files_only=True)
-            self._dino: Any = AutoModel.from_pretrained(folder / "dinov2", local_files_only=True, use_safetensors=True).to(where).eval()
+            self._dino: Any = AutoModel.from_pretrained(folder / "dinov2", local_files_only=True, use_safetensors=True, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as e:
             raise mismatch(f"{folder}: the guard metrics' weights cannot be loaded: {e}") from e
+        # Outside: too little GPU memory is no fault of the weights.
+        self._clip.to(where).eval()
+        self._dino.to(where).eval()
 
     def measure(self, frames: Frames, tracks: Sequence[TrackFrame]) -> dict[str, float]:
         """What goes into the track line. A metric that the video cannot have is left out."""

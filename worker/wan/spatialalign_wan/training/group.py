@@ -129,5 +129,5 @@ def _told() -> Iterator[None]:
 
 
 def processes_per_node(environ: Mapping[str, str]) -> int:
-    """One for each GPU; WAN_PROCESSES says another number, for machines without any."""
-    return settings.processes(environ) or max(1, torch.cuda.device_count())
+    """One for each GPU; WAN_PROCESSES says another number."""
+    return settings.processes(environ) or (max(1, torch.cuda.device_count()) if settings.on_gpu(environ) else 1)
