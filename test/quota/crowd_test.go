@@ -38,7 +38,6 @@ func TestCrowd(t *testing.T) {
 	} else {
 		c.podsLast(3*time.Second, 12*time.Second)
 	}
-	// The bars of utilisation are for pods that last as long as in full: shorter ones lose more to what lies between them.
 	t.Run("crowd", func(t *testing.T) {
 		t.Run("ResourceQuota", func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +112,7 @@ func (c cluster) compete(t *testing.T, namespaces []string, queue string, full b
 
 	ratio := float64(crowd.Makespan()) / float64(crowd.Bound())
 	waited, longestWait := figures.Mean(crowd.Waits())
-	idle, longestIdle := figures.Mean(crowd.Idle())
+	delay, longestDelay := figures.Mean(crowd.Delays())
 	peak, pods, changes, samples := w.told()
 	c.tell("%d runs, %d GPUs, %d GPU pods", crowdRuns, crowdGPUs, pods)
 	c.tell("GPUs in use at the same time: %d at most, after each of %d changes of pods and in %d samples", peak, changes, samples)
@@ -122,19 +121,31 @@ func (c cluster) compete(t *testing.T, namespaces []string, queue string, full b
 	c.tell("makespan %.0f s, bound %.0f s (GPU-s / %d = %.0f, longest chain %.0f): %.3f", crowd.Makespan().Seconds(), crowd.Bound().Seconds(),
 		crowdGPUs, crowd.Busy().Seconds()/crowdGPUs, crowd.Chain().Seconds(), ratio)
 	c.tell("Job created to first pod running, summed per run: mean %.0f s, longest %.0f s: %.2f", waited.Seconds(), longestWait.Seconds(), longestWait.Seconds()/waited.Seconds())
-	c.tell("no pod of the run running, summed per run: mean %.0f s, longest %.0f s: %.2f", idle.Seconds(), longestIdle.Seconds(), longestIdle.Seconds()/idle.Seconds())
+	c.tell("end of the stage before to first pod running, each stage on GPUs: mean %.0f s, longest %.0f s: %.2f", delay.Seconds(), longestDelay.Seconds(), longestDelay.Seconds()/delay.Seconds())
 	writes := c.writes(namespaces, begun)
 	c.tell("API writes of the operator: %.1f per run: %s", float64(writes.total())/crowdRuns, writes.perRun(crowdRuns))
 
 	if peak > crowdGPUs {
 		t.Errorf("%d GPUs were in use at the same time, of %d", peak, crowdGPUs)
 	}
-	if longestWait > 3*waited || longestIdle > 3*idle {
-		t.Errorf("a run starved: it waited more than three times as long as the mean")
+	// A stage that waits for a ResourceQuota has no Job yet: what it waits is its delay.
+	if figures.Starved(crowd.Waits()) || figures.Starved(crowd.Delays()) {
+		t.Errorf("a run or a stage starved: it waited more than three times as long as the mean")
 	}
-	if full && ratio > 1.15 {
-		t.Errorf("makespan is %.3f of its bound, more than 1.15", ratio)
+	if bar := makespanBar(full); ratio > bar {
+		t.Errorf("makespan is %.3f of its bound, more than %.2f", ratio, bar)
 	}
+}
+
+// makespanBar is 1.15 where pods last as long as in full. What lies between two pods of a GPU, until the end of the first is seen, its Job
+// complete, and the next one created, admitted and bound, takes as long with short pods. Up to three seconds of it are let pass: on
+// a busy machine it was 1 with a ResourceQuota, and 2.5 with Kueue.
+func makespanBar(full bool) float64 {
+	if full {
+		return 1.15
+	}
+	const between, shortPod = 3.0, (3.0 + 12.0) / 2
+	return 1.15 + between/shortPod
 }
 
 // crowdRuntime has stages of one pod with one GPU, and a store that nobody opens.

@@ -86,21 +86,42 @@ func (c Crowd) Chain() (longest time.Duration) {
 	return longest
 }
 
-// chain of a run of one iteration that starts with a dataset: it trains beside the baseline.
-func (r Run) chain() time.Duration {
-	row := func(stages ...Stage) (total time.Duration) {
-		for _, s := range stages {
-			for _, j := range r.Jobs {
-				if j.Owner == s {
-					total += j.longest()
-				}
-			}
+// rows of the stages of a run of one iteration that starts with a dataset, each of which has to wait for the one before: it trains
+// beside the baseline.
+var rows = [][]Stage{
+	{{0, "Prepare"}, {0, "EvaluationSample"}, {0, "EvaluationScore"}},
+	{{0, "Prepare"}, {1, "Train"}, {1, "EvaluationPrepare"}, {1, "EvaluationSample"}, {1, "EvaluationScore"}},
+}
+
+// chain of a run; what follows waits for both rows.
+func (r Run) chain() (longest time.Duration) {
+	last := r.lasted(Stage{1, "Compare"}) + r.lasted(Stage{1, "Lineage"})
+	for _, row := range rows {
+		total := time.Duration(0)
+		for _, s := range row {
+			total += r.lasted(s)
 		}
-		return total
+		longest = max(longest, total+last)
 	}
-	baseline := row(Stage{0, "EvaluationSample"}, Stage{0, "EvaluationScore"})
-	trained := row(Stage{1, "Train"}, Stage{1, "EvaluationPrepare"}, Stage{1, "EvaluationSample"}, Stage{1, "EvaluationScore"})
-	return row(Stage{0, "Prepare"}) + max(baseline, trained) + row(Stage{1, "Compare"}, Stage{1, "Lineage"})
+	return longest
+}
+
+// lasted is how long the Jobs of a stage had pods, which do not overlap.
+func (r Run) lasted(s Stage) (total time.Duration) {
+	for _, j := range r.of(s) {
+		total += j.longest()
+	}
+	return total
+}
+
+// of a stage all Jobs.
+func (r Run) of(s Stage) (list []Job) {
+	for _, j := range r.Jobs {
+		if j.Owner == s {
+			list = append(list, j)
+		}
+	}
+	return list
 }
 
 // longest of a Job's pods, which run side by side.
@@ -131,23 +152,39 @@ func (j Job) running() time.Time {
 	return slices.MinFunc(j.Pods, func(a, b Pod) int { return a.Running.Compare(b.Running) }).Running
 }
 
-// Idle is, for each run, how long it had no pod that ran: also what it waited before a Job of it was created.
-func (c Crowd) Idle() []time.Duration {
-	return c.each(func(r Run) time.Duration {
-		var pods []Pod
-		for _, j := range r.Jobs {
-			pods = append(pods, j.Pods...)
-		}
-		slices.SortFunc(pods, func(a, b Pod) int { return a.Running.Compare(b.Running) })
-		idle, until := time.Duration(0), r.Created
-		for _, p := range pods {
-			idle += max(p.Running.Sub(until), 0)
-			if p.Ended.After(until) {
-				until = p.Ended
+// Delays are, for each stage of each run that has GPUs, the times from the end of the stage before until a pod of it ran: also what
+// it waited before it had a Job.
+func (c Crowd) Delays() (list []time.Duration) {
+	for _, r := range c.Runs {
+		for _, row := range rows {
+			before := r.Created
+			for _, s := range row {
+				jobs := r.of(s)
+				if len(jobs) == 0 {
+					continue
+				}
+				if slices.ContainsFunc(jobs, Job.onGPUs) {
+					first := slices.MinFunc(jobs, func(a, b Job) int { return a.running().Compare(b.running()) })
+					list = append(list, first.running().Sub(before))
+				}
+				before = slices.MaxFunc(jobs, func(a, b Job) int { return a.ended().Compare(b.ended()) }).ended()
 			}
 		}
-		return idle + max(r.Ended.Sub(until), 0)
-	})
+	}
+	return list
+}
+
+func (j Job) onGPUs() bool { return slices.ContainsFunc(j.Pods, func(p Pod) bool { return p.GPUs > 0 }) }
+
+// ended is when the last pod of a Job had.
+func (j Job) ended() time.Time {
+	return slices.MaxFunc(j.Pods, func(a, b Pod) int { return a.Ended.Compare(b.Ended) }).Ended
+}
+
+// Starved says that the longest of some waits is more than three times the mean.
+func Starved(waits []time.Duration) bool {
+	mean, longest := Mean(waits)
+	return longest > 3*mean
 }
 
 // Pauses are, for each run, the longest time without a GPU pod between the first one's start and the last one's end: what lies

@@ -1,6 +1,8 @@
 package figures
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -64,9 +66,9 @@ func TestWaiting(t *testing.T) {
 	if got := c.Waits(); got[0] != (2+2+2+6+2)*time.Second || got[1] != (2+22)*time.Second {
 		t.Errorf("waits %v", got)
 	}
-	// The first: before it ran, between its stages, and to its end. Two pods at the same time are no idle time.
-	if got := c.Idle(); got[0] != (2+2+6+2+6)*time.Second || got[1] != (2+22+10)*time.Second {
-		t.Errorf("idle %v", got)
+	// Each stage on GPUs from the end of the one before: baseline, training, evaluation; and the other run's training.
+	if got := c.Delays(); !slices.Equal(got, []time.Duration{2 * time.Second, 2 * time.Second, 6 * time.Second, 22 * time.Second}) {
+		t.Errorf("delays %v", got)
 	}
 	if mean, longest := Mean([]time.Duration{time.Second, 3 * time.Second}); mean != 2*time.Second || longest != 3*time.Second {
 		t.Errorf("mean %s, longest %s", mean, longest)
@@ -85,4 +87,75 @@ func TestBetweenStages(t *testing.T) {
 	if got := c.Lengths(); got[0] != 54*time.Second || got[1] != 14*time.Second {
 		t.Errorf("lengths %v", got)
 	}
+}
+
+// Twenty runs of five stages, each of ten seconds on a GPU, share four GPUs. Whose turn it is, a rule says.
+func TestStarvation(t *testing.T) {
+	fair := func(a, b waiting) int { return a.since - b.since }
+	tests := []struct {
+		name string
+		// first of two stages that wait gets the GPU that is free.
+		first func(a, b waiting) int
+		// forgotten is since when the last run may have a GPU at all, while GPUs are free.
+		forgotten int
+		// waits, from Job to pod and summed per run, and delays of single stages: who has starved by them.
+		waits, delays bool
+	}{
+		{"who waits longest is first", fair, 0, false, false},
+		{"a run whose turn nobody thinks of", fair, 2000, true, true},
+		// What a run waits in all is bounded by what all others take together, for which they wait as well. The stages tell.
+		{"a run that all others overtake", func(a, b waiting) int { return cmp.Or(a.run/19-b.run/19, fair(a, b)) }, 0, false, true},
+		{"who came last is first", func(a, b waiting) int { return fair(b, a) }, 0, false, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := schedule(tt.first, tt.forgotten)
+			for _, of := range []struct {
+				name    string
+				list    []time.Duration
+				starved bool
+			}{{"waits", c.Waits(), tt.waits}, {"delays", c.Delays(), tt.delays}} {
+				if mean, longest := Mean(of.list); Starved(of.list) != of.starved {
+					t.Errorf("%s: the longest is %s, the mean %s: starved is %t, want %t", of.name, longest, mean, !of.starved, of.starved)
+				}
+			}
+		})
+	}
+}
+
+// waiting is the next stage of a run, and the second since when it waits.
+type waiting struct{ run, stage, since int }
+
+// schedule gives four GPUs, second by second, to the stages of 20 runs that wait.
+func schedule(first func(a, b waiting) int, forgotten int) Crowd {
+	const runs, gpus, lasts = 20, 4, 10
+	row := rows[1]
+	c := Crowd{GPUs: gpus, Runs: make([]Run, runs)}
+	var line []waiting
+	for i := range c.Runs {
+		c.Runs[i].Created = at(0)
+		line = append(line, waiting{run: i})
+	}
+	busy := map[int][]waiting{} // those that end then
+	for now, free, left := 0, gpus, runs*len(row); left > 0; now++ {
+		for _, w := range busy[now] {
+			free, left = free+1, left-1
+			if w.stage+1 < len(row) {
+				line = append(line, waiting{w.run, w.stage + 1, now})
+			}
+		}
+		slices.SortStableFunc(line, first)
+		line = slices.DeleteFunc(line, func(w waiting) bool {
+			if free == 0 || w.run == runs-1 && now < forgotten {
+				return false
+			}
+			r := &c.Runs[w.run]
+			r.Jobs = append(r.Jobs, Job{row[w.stage], at(w.since), []Pod{{1, at(now), at(now), at(now + lasts)}}})
+			r.Ended = at(now + lasts)
+			busy[now+lasts] = append(busy[now+lasts], w)
+			free--
+			return true
+		})
+	}
+	return c
 }
