@@ -40,7 +40,7 @@ func TestMetrics(t *testing.T) {
 		}}},
 	})
 	c.until("the pod's GPUs and its GPU time are seen", func() bool {
-		return c.metric(metrics.InUse, "Train") == 2 && c.metric(metrics.Waiting, "Train") == 0 && c.metric(metrics.GPUSeconds, "Train") >= 200
+		return c.metric(metrics.InUse, "Train") == 2 && c.metric(metrics.Waiting, "Train") == 0 && c.metric(metrics.UsedGPUSeconds, "Train") >= 200 && c.metric(metrics.GPUSeconds, "Train") == 0
 	})
 	c.crash(job)
 	c.endJob(job, []string{"0"})
@@ -57,7 +57,7 @@ func TestMetrics(t *testing.T) {
 		metric, label string
 		value         float64
 	}{
-		{metrics.GPUSeconds, "Train", used}, {metrics.WastedGPUSeconds, "Failed", used}, {metrics.Recorded, c.namespace, used},
+		{metrics.UsedGPUSeconds, "Train", used}, {metrics.GPUSeconds, "Failed", used}, {metrics.GPUSeconds, "Train", used}, {metrics.Recorded, c.namespace, used},
 		{metrics.Attempts, "GPUFault", 1}, {metrics.Attempts, "Train", 2}, {metrics.Attempts, "Track", 3}, {metrics.Attempts, "Interrupted", 0},
 		{metrics.Wait, "Train", 1}, {metrics.Finished, "IterationsCompleted", 1}, {metrics.InUse, "Train", 0}, {metrics.Waiting, "Train", 0},
 	} {

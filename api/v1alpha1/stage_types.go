@@ -116,6 +116,11 @@ type StageStatus struct {
 	// +optional
 	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
 
+	// succeededGPUSeconds is the part of gpuSeconds of pods that ended well. What is neither wasted nor this has not ended.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	SucceededGPUSeconds int64 `json:"succeededGPUSeconds,omitempty"`
+
 	// waitSeconds is how long the attempt waited: from the creation of its Job until a pod of it ran. Absent until one has.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -198,6 +203,11 @@ type GPUUsage struct {
 	// wastedGPUSeconds is the part of gpuSeconds that ended badly.
 	// +optional
 	WastedGPUSeconds *WastedGPUSeconds `json:"wastedGPUSeconds,omitempty"`
+
+	// succeededGPUSeconds is the part of gpuSeconds that ended well.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	SucceededGPUSeconds int64 `json:"succeededGPUSeconds,omitempty"`
 }
 
 // NamedArtifact is an output of a stage.

@@ -21,7 +21,7 @@ func newUsage(o *options) *cobra.Command {
 		Short: "Add up the GPU-hours of runs, useful and wasted",
 		Long: `Add up the GPU time that AlignmentRuns, and ScoringBatches of no run, have in their status.
 
-It is what exists: a run that was deleted took its numbers along (the metric spatialalign_gpu_seconds_total has them).
+It is what exists: a run that was deleted took its numbers along (the metric spatialalign_used_gpu_seconds_total has them).
 USEFUL is the time of pods that ended well or still run, FAILED of those that ended by a fault of their own, INTERRUPTED
 of those that were evicted, preempted, deleted or lost; what these had finished is in the store and may yet be used. The
 stages of a long run's earlier iterations are told in one line. --since leaves out what ended before; what did not counts whole.`,

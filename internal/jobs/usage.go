@@ -20,9 +20,9 @@ type PodUsage struct {
 	GPUSeconds int64
 	// Open says that it has not ended: its GPUSeconds are counted until now.
 	Open bool
-	// Failed and Interrupted are the parts of GPUSeconds of pods that ended by a fault of their own, and by what others did to
-	// them. The rest ended well, or is open.
-	Failed, Interrupted int64
+	// Failed, Interrupted and Succeeded are the parts of GPUSeconds of pods that ended by a fault of their own, by what others did
+	// to them, and well. The rest is open.
+	Failed, Interrupted, Succeeded int64
 }
 
 // otherPods is the name under which pods beyond MaxPods are counted together.
@@ -40,7 +40,9 @@ func usage(pods []corev1.Pod, counted GPUs, now time.Time) []PodUsage {
 		}
 		u := PodUsage{Pod: p.Name, GPUs: n, GPUSeconds: n * seconds(start, now, p), Open: !over(p)}
 		switch {
+		case u.Open:
 		case p.Status.Phase != corev1.PodFailed:
+			u.Succeeded = u.GPUSeconds
 		case weight(p) >= weightFailed:
 			u.Failed = u.GPUSeconds
 		default:
@@ -52,7 +54,7 @@ func usage(pods []corev1.Pod, counted GPUs, now time.Time) []PodUsage {
 		if len(list) > MaxPods {
 			rest := &list[MaxPods]
 			rest.GPUs, rest.GPUSeconds, rest.Open = rest.GPUs+u.GPUs, rest.GPUSeconds+u.GPUSeconds, rest.Open || u.Open
-			rest.Failed, rest.Interrupted = rest.Failed+u.Failed, rest.Interrupted+u.Interrupted
+			rest.Failed, rest.Interrupted, rest.Succeeded = rest.Failed+u.Failed, rest.Interrupted+u.Interrupted, rest.Succeeded+u.Succeeded
 			continue
 		}
 		list = append(list, u)

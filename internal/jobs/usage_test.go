@@ -105,6 +105,10 @@ func TestUsage(t *testing.T) {
 				want.Failed = tt.seconds
 			case "interrupted":
 				want.Interrupted = tt.seconds
+			default:
+				if !tt.open {
+					want.Succeeded = tt.seconds
+				}
 			}
 			if diff := cmp.Diff([]jobs.PodUsage{want}, got.Usage); diff != "" {
 				t.Error(diff)

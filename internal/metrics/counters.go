@@ -10,12 +10,12 @@ import (
 
 // The counters, and the histogram of waiting times.
 const (
-	GPUSeconds       = "spatialalign_gpu_seconds_total"
-	WastedGPUSeconds = "spatialalign_wasted_gpu_seconds_total"
-	Attempts         = "spatialalign_stage_attempts_total"
-	Interruptions    = "spatialalign_gpu_pod_interruptions_total"
-	Wait             = "spatialalign_stage_wait_seconds"
-	Finished         = "spatialalign_runs_finished_total"
+	UsedGPUSeconds = "spatialalign_used_gpu_seconds_total"
+	GPUSeconds     = "spatialalign_gpu_seconds_total"
+	Attempts       = "spatialalign_stage_attempts_total"
+	Interruptions  = "spatialalign_gpu_pod_interruptions_total"
+	Wait           = "spatialalign_stage_wait_seconds"
+	Finished       = "spatialalign_runs_finished_total"
 )
 
 // waits that tell a busy node from a full queue: seconds to days.
@@ -23,8 +23,8 @@ var waits = []float64{5, 30, 120, 600, 3600, 4 * 3600, 24 * 3600}
 
 // Counters of one operator. They start at 0 with it.
 type Counters struct {
-	gpuSeconds, wasted, attempts, interruptions, finished *prometheus.CounterVec
-	wait                                                  *prometheus.HistogramVec
+	used, gpuSeconds, attempts, interruptions, finished *prometheus.CounterVec
+	wait                                                *prometheus.HistogramVec
 	// begun has every place whose series exist.
 	begun sync.Map
 }
@@ -35,8 +35,8 @@ func NewCounters(registry prometheus.Registerer) *Counters {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"namespace", "runtime"}, labels...))
 	}
 	c := &Counters{
-		gpuSeconds:    counter(GPUSeconds, "GPU time of pods, from scheduling to end, as recorded in status.", "stage"),
-		wasted:        counter(WastedGPUSeconds, "GPU time of pods that failed or were interrupted, as recorded in status.", "stage", "outcome"),
+		used:          counter(UsedGPUSeconds, "GPU time of pods as it passes, from scheduling to end, as recorded in status.", "stage"),
+		gpuSeconds:    counter(GPUSeconds, "GPU time of pods that ended, by how they did: Succeeded, Failed or Interrupted.", "stage", "outcome"),
 		attempts:      counter(Attempts, "Attempts of stages that ended, by outcome: Succeeded, Interrupted, or the class of the failure.", "stage", "outcome"),
 		interruptions: counter(Interruptions, "GPU pods that were seen to be evicted, preempted, deleted, told to stop or lost.", "stage"),
 		finished:      counter(Finished, "AlignmentRuns that ended, by the reason of their condition Complete or Failed.", "reason"),
@@ -44,7 +44,7 @@ func NewCounters(registry prometheus.Registerer) *Counters {
 			Name: Wait, Help: "Time from the creation of a stage's Job until a pod of it ran.", Buckets: waits,
 		}, []string{"namespace", "runtime", "stage"}),
 	}
-	registry.MustRegister(c.gpuSeconds, c.wasted, c.attempts, c.interruptions, c.finished, c.wait)
+	registry.MustRegister(c.used, c.gpuSeconds, c.attempts, c.interruptions, c.finished, c.wait)
 	return c
 }
 
@@ -84,10 +84,10 @@ func (c *Counters) beginStage(namespace, runtime string, stage v1alpha1.StageNam
 	switch stage {
 	case v1alpha1.StageSample, v1alpha1.StageTrack, v1alpha1.StageTrain, v1alpha1.StageEvaluationSample, v1alpha1.StageReevaluationSample,
 		v1alpha1.StageTestSample:
-		c.gpuSeconds.WithLabelValues(namespace, runtime, string(stage))
+		c.used.WithLabelValues(namespace, runtime, string(stage))
 		c.interruptions.WithLabelValues(namespace, runtime, string(stage))
-		for _, outcome := range []string{OutcomeFailed, OutcomeInterrupted} {
-			c.wasted.WithLabelValues(namespace, runtime, string(stage), outcome)
+		for _, outcome := range []string{OutcomeSucceeded, OutcomeFailed, OutcomeInterrupted} {
+			c.gpuSeconds.WithLabelValues(namespace, runtime, string(stage), outcome)
 		}
 	}
 }
@@ -104,10 +104,10 @@ var endings = []string{
 func (c *Counters) Add(namespace, runtime string, increments []Increment) {
 	for _, i := range increments {
 		switch i.Metric {
+		case UsedGPUSeconds:
+			c.used.WithLabelValues(namespace, runtime, i.Stage).Add(i.Value)
 		case GPUSeconds:
-			c.gpuSeconds.WithLabelValues(namespace, runtime, i.Stage).Add(i.Value)
-		case WastedGPUSeconds:
-			c.wasted.WithLabelValues(namespace, runtime, i.Stage, i.Outcome).Add(i.Value)
+			c.gpuSeconds.WithLabelValues(namespace, runtime, i.Stage, i.Outcome).Add(i.Value)
 		case Attempts:
 			c.attempts.WithLabelValues(namespace, runtime, i.Stage, i.Outcome).Add(i.Value)
 		case Interruptions:

@@ -63,16 +63,17 @@ func (d *difference) add(metric string, stage v1alpha1.StageName, outcome string
 	}
 }
 
-// gpuTime is what a stage used and wasted since.
+// gpuTime is what a stage used since, and what of it ended since.
 func (d *difference) gpuTime(was, is *v1alpha1.StageStatus) {
 	stage := is.Name
 	if nested(stage) {
 		stage = v1alpha1.StageTrack // the rest of scoring has no GPU
 	}
-	d.add(GPUSeconds, stage, "", is.GPUSeconds-was.GPUSeconds)
+	d.add(UsedGPUSeconds, stage, "", is.GPUSeconds-was.GPUSeconds)
+	d.add(GPUSeconds, stage, OutcomeSucceeded, is.SucceededGPUSeconds-was.SucceededGPUSeconds)
 	lost, now := ptr.Deref(was.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{}), ptr.Deref(is.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
-	d.add(WastedGPUSeconds, stage, OutcomeFailed, now.Failed-lost.Failed)
-	d.add(WastedGPUSeconds, stage, OutcomeInterrupted, now.Interrupted-lost.Interrupted)
+	d.add(GPUSeconds, stage, OutcomeFailed, now.Failed-lost.Failed)
+	d.add(GPUSeconds, stage, OutcomeInterrupted, now.Interrupted-lost.Interrupted)
 }
 
 // attempts that ended since, the pods that were interrupted, and how long an attempt waited.

@@ -51,6 +51,10 @@ func wasted(failed, interrupted int64) func(*v1alpha1.StageStatus) {
 	}
 }
 
+func succeeded(seconds int64) func(*v1alpha1.StageStatus) {
+	return func(rec *v1alpha1.StageStatus) { rec.SucceededGPUSeconds = seconds }
+}
+
 func evicted(pods ...string) func(*v1alpha1.StageStatus) {
 	return func(rec *v1alpha1.StageStatus) {
 		rec.Usage = nil
@@ -71,9 +75,12 @@ func TestDifferenceOfAStage(t *testing.T) {
 	}{
 		{"nothing is new", ptr.To(record(train)), record(train), nil},
 		{"a stage begins", nil, record(train, attempt(0), used(0), wasted(0, 0), evicted()), nil},
-		{"GPU time grows", ptr.To(record(train)), record(train, used(130)), []metrics.Increment{{metrics.GPUSeconds, "Train", "", 30}}},
+		{"a pod ends well, and another goes on", ptr.To(record(train)), record(train, used(130), succeeded(20)), []metrics.Increment{
+			{metrics.UsedGPUSeconds, "Train", "", 30}, {metrics.GPUSeconds, "Train", "Succeeded", 20},
+		}},
+		{"GPU time grows", ptr.To(record(train)), record(train, used(130)), []metrics.Increment{{metrics.UsedGPUSeconds, "Train", "", 30}}},
 		{"all that the operator before it did not record", nil, record(train, evicted()), []metrics.Increment{
-			{metrics.GPUSeconds, "Train", "", 100}, {metrics.WastedGPUSeconds, "Train", "Interrupted", 40},
+			{metrics.UsedGPUSeconds, "Train", "", 100}, {metrics.GPUSeconds, "Train", "Interrupted", 40},
 			{metrics.Attempts, "Train", "Interrupted", 1}, {metrics.Wait, "Train", "", 5},
 		}},
 		{"a pod runs at last", ptr.To(record(train, attempt(1))), record(train, waited(70)), []metrics.Increment{{metrics.Wait, "Train", "", 70}}},
@@ -83,7 +90,7 @@ func TestDifferenceOfAStage(t *testing.T) {
 		{"it succeeds", ptr.To(record(train)), record(train, state(v1alpha1.StageSucceeded)), []metrics.Increment{{metrics.Attempts, "Train", "Succeeded", 1}}},
 		{"it had nothing to do", nil, v1alpha1.StageStatus{Name: train, State: v1alpha1.StageSucceeded, Attempt: ptr.To(int32(0))}, nil},
 		{"an attempt fails, and another follows", ptr.To(record(train)), record(train, attempt(2), failed(1, "GPUFault: NCCL"), wasted(60, 40)), []metrics.Increment{
-			{metrics.WastedGPUSeconds, "Train", "Failed", 60}, {metrics.Attempts, "Train", "GPUFault", 1},
+			{metrics.GPUSeconds, "Train", "Failed", 60}, {metrics.Attempts, "Train", "GPUFault", 1},
 		}},
 		{"the last one fails", ptr.To(record(train)), record(train, state(v1alpha1.StageFailed), failed(1, "OutOfMemory: 80 GiB")), []metrics.Increment{{metrics.Attempts, "Train", "OutOfMemory", 1}}},
 		{"for a reason that is on no list", ptr.To(record(train)), record(train, state(v1alpha1.StageFailed), failed(1, "BackoffLimitExceeded: x")), []metrics.Increment{{metrics.Attempts, "Train", "Other", 1}}},
@@ -93,12 +100,12 @@ func TestDifferenceOfAStage(t *testing.T) {
 		{"or before its next attempt", ptr.To(record(train, attempt(2), func(rec *v1alpha1.StageStatus) { rec.Child = "" })),
 			record(train, attempt(2), state(v1alpha1.StageStopped), func(rec *v1alpha1.StageStatus) { rec.Child = "" }), nil},
 		{"a pod is evicted, and the Job goes on", ptr.To(record(train)), record(train, evicted("a", "b"), wasted(0, 70)), []metrics.Increment{
-			{metrics.WastedGPUSeconds, "Train", "Interrupted", 30}, {metrics.Interruptions, "Train", "", 1},
+			{metrics.GPUSeconds, "Train", "Interrupted", 30}, {metrics.Interruptions, "Train", "", 1},
 		}},
 		{"a recorded pod is forgotten", ptr.To(record(train)), record(train, evicted()), nil},
 		{"the GPUs of scoring are those of tracking; the batch tells the rest", ptr.To(record(v1alpha1.StageEvaluationScore)),
 			record(v1alpha1.StageEvaluationScore, used(130), attempt(2), wasted(10, 40), state(v1alpha1.StageSucceeded)), []metrics.Increment{
-				{metrics.GPUSeconds, string(track), "", 30}, {metrics.WastedGPUSeconds, string(track), "Failed", 10},
+				{metrics.UsedGPUSeconds, string(track), "", 30}, {metrics.GPUSeconds, string(track), "Failed", 10},
 			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,7 +125,7 @@ func TestDifferenceOfABatch(t *testing.T) {
 	before := metrics.Status{Stages: map[int32][]v1alpha1.StageStatus{0: {record(v1alpha1.StageTrack)}}}
 	after := metrics.Status{Stages: map[int32][]v1alpha1.StageStatus{0: {record(v1alpha1.StageTrack, used(150), state(v1alpha1.StageSucceeded))}}}
 	succeeds := metrics.Increment{Metric: metrics.Attempts, Stage: "Track", Outcome: "Succeeded", Value: 1}
-	want := []metrics.Increment{{metrics.GPUSeconds, "Track", "", 50}, succeeds}
+	want := []metrics.Increment{{metrics.UsedGPUSeconds, "Track", "", 50}, succeeds}
 	if diff := cmp.Diff(want, metrics.Difference(before, after)); diff != "" {
 		t.Errorf("of its own: %s", diff)
 	}

@@ -21,7 +21,7 @@ func everything(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	c := metrics.NewCounters(registry)
-	for _, name := range []string{metrics.GPUSeconds, metrics.WastedGPUSeconds, metrics.Attempts, metrics.Interruptions, metrics.Wait, metrics.Finished} {
+	for _, name := range []string{metrics.UsedGPUSeconds, metrics.GPUSeconds, metrics.Attempts, metrics.Interruptions, metrics.Wait, metrics.Finished} {
 		c.Add("team-a", "wan", []metrics.Increment{{Metric: name, Stage: "Train", Outcome: "Failed", Value: 2}, {Metric: name, Stage: "Train", Outcome: "Failed", Value: 40}})
 	}
 	if err := registry.Register(gauges{}); err != nil {
@@ -46,9 +46,9 @@ func (gauges) Collect(to chan<- prometheus.Metric) {
 
 func TestCountersCount(t *testing.T) {
 	want := `
-# HELP spatialalign_gpu_seconds_total GPU time of pods, from scheduling to end, as recorded in status.
+# HELP spatialalign_gpu_seconds_total GPU time of pods that ended, by how they did: Succeeded, Failed or Interrupted.
 # TYPE spatialalign_gpu_seconds_total counter
-spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Train"} 42
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Failed",runtime="wan",stage="Train"} 42
 # HELP spatialalign_stage_wait_seconds Time from the creation of a stage's Job until a pod of it ran.
 # TYPE spatialalign_stage_wait_seconds histogram
 spatialalign_stage_wait_seconds_bucket{namespace="team-a",runtime="wan",stage="Train",le="5"} 1
@@ -78,19 +78,23 @@ func TestSeriesBeginAtZero(t *testing.T) {
 		c.Begin("team-a", "wan", s)
 	}
 	for metric, want := range map[string]int{
-		metrics.Attempts: 3 * 14, metrics.Wait: 3, metrics.GPUSeconds: 2, metrics.WastedGPUSeconds: 2 * 2, metrics.Interruptions: 2, metrics.Finished: 15,
+		metrics.Attempts: 3 * 14, metrics.Wait: 3, metrics.UsedGPUSeconds: 2, metrics.GPUSeconds: 2 * 3, metrics.Interruptions: 2, metrics.Finished: 15,
 	} {
 		if got, err := testutil.GatherAndCount(registry, metric); err != nil || got != want {
 			t.Errorf("%s has %d series, want %d, %v", metric, got, want, err)
 		}
 	}
-	c.Add("team-a", "wan", []metrics.Increment{{Metric: metrics.GPUSeconds, Stage: "Sample", Value: 3}})
+	c.Add("team-a", "wan", []metrics.Increment{{Metric: metrics.GPUSeconds, Stage: "Sample", Outcome: "Succeeded", Value: 3}})
 	c.Begin("team-a", "wan", s)
 	want := strings.NewReader(`
-# HELP spatialalign_gpu_seconds_total GPU time of pods, from scheduling to end, as recorded in status.
+# HELP spatialalign_gpu_seconds_total GPU time of pods that ended, by how they did: Succeeded, Failed or Interrupted.
 # TYPE spatialalign_gpu_seconds_total counter
-spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Sample"} 3
-spatialalign_gpu_seconds_total{namespace="team-a",runtime="wan",stage="Track"} 0
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Failed",runtime="wan",stage="Sample"} 0
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Interrupted",runtime="wan",stage="Sample"} 0
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Succeeded",runtime="wan",stage="Sample"} 3
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Failed",runtime="wan",stage="Track"} 0
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Interrupted",runtime="wan",stage="Track"} 0
+spatialalign_gpu_seconds_total{namespace="team-a",outcome="Succeeded",runtime="wan",stage="Track"} 0
 `)
 	if err := testutil.GatherAndCompare(registry, want, metrics.GPUSeconds); err != nil {
 		t.Error(err)

@@ -64,7 +64,7 @@ func sameStages(was, is []v1alpha1.StageStatus, mayBeLost func(*v1alpha1.StageSt
 }
 
 func withoutUsage(rec v1alpha1.StageStatus) v1alpha1.StageStatus {
-	rec.GPUSeconds, rec.WastedGPUSeconds, rec.WaitSeconds, rec.Usage, rec.UsageTime = 0, nil, nil, nil, nil
+	rec.GPUSeconds, rec.WastedGPUSeconds, rec.SucceededGPUSeconds, rec.WaitSeconds, rec.Usage, rec.UsageTime = 0, nil, 0, nil, nil, nil
 	return rec
 }
 

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -31,16 +30,40 @@ func (r *runPlan) account() {
 	r.foresee()
 }
 
-// gpuTime is GPU time, and the parts of it that ended badly.
-type gpuTime struct{ seconds, failed, interrupted int64 }
+// gpuTime is GPU time, and the parts of it that have ended.
+type gpuTime struct{ seconds, failed, interrupted, succeeded int64 }
 
 // plus and minus work part by part.
 func (t gpuTime) plus(o gpuTime) gpuTime {
-	return gpuTime{t.seconds + o.seconds, t.failed + o.failed, t.interrupted + o.interrupted}
+	return gpuTime{t.seconds + o.seconds, t.failed + o.failed, t.interrupted + o.interrupted, t.succeeded + o.succeeded}
 }
 
 func (t gpuTime) minus(o gpuTime) gpuTime {
-	return gpuTime{t.seconds - o.seconds, t.failed - o.failed, t.interrupted - o.interrupted}
+	return gpuTime{t.seconds - o.seconds, t.failed - o.failed, t.interrupted - o.interrupted, t.succeeded - o.succeeded}
+}
+
+// open is the part that has not ended.
+func (t gpuTime) open() int64 { return max(t.seconds-t.failed-t.interrupted-t.succeeded, 0) }
+
+// ended is the time with the ends that are seen of it. What has an end keeps it, so that no second has two. What was counted beyond the
+// end, as of a pod that was open, ended as the rest.
+func (t gpuTime) ended(seen gpuTime, open bool) gpuTime {
+	for _, part := range []struct {
+		of   *int64
+		seen int64
+	}{{&t.failed, seen.failed}, {&t.interrupted, seen.interrupted}, {&t.succeeded, seen.succeeded}} {
+		*part.of += min(max(part.seen-*part.of, 0), t.open())
+	}
+	switch rest := t.open(); {
+	case open:
+	case seen.failed > 0 && seen.failed == seen.seconds:
+		t.failed += rest
+	case seen.interrupted > 0 && seen.interrupted == seen.seconds:
+		t.interrupted += rest
+	default:
+		t.succeeded += rest
+	}
+	return t
 }
 
 // waste is what was wasted before, and what was since.
@@ -102,24 +125,26 @@ func chargeStage(rec *v1alpha1.StageStatus, seen []v1alpha1.GPUUsage, now metav1
 		u := &rec.Usage[i]
 		if u.GPUs > 0 && !slices.ContainsFunc(seen, func(s v1alpha1.GPUUsage) bool { return s.Name == u.Name }) {
 			u.GPUSeconds, u.GPUs = ptr.To(*u.GPUSeconds+u.GPUs*max(elapsed, 0)), 0
-			w := ptr.Deref(u.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
 			// It vanished before it was seen to end.
-			u.WastedGPUSeconds = gpuTime{interrupted: max(*u.GPUSeconds-w.Failed-w.Interrupted, 0)}.waste(u.WastedGPUSeconds)
+			u.WastedGPUSeconds = gpuTime{interrupted: timeOf(u).open()}.waste(u.WastedGPUSeconds)
 		}
 	}
 	for _, s := range seen {
 		i := slices.IndexFunc(rec.Usage, func(u v1alpha1.GPUUsage) bool { return u.Name == s.Name })
 		if i < 0 {
-			rec.Usage = append(rec.Usage, s)
-			continue
+			i, rec.Usage = len(rec.Usage), append(rec.Usage, v1alpha1.GPUUsage{Name: s.Name, GPUSeconds: s.GPUSeconds})
 		}
 		u := &rec.Usage[i]
-		u.GPUSeconds, u.GPUs = ptr.To(max(*u.GPUSeconds, *s.GPUSeconds)), s.GPUs
-		u.WastedGPUSeconds = most(u.WastedGPUSeconds, whole(*u.GPUSeconds, s))
+		t := timeOf(u)
+		t.seconds = max(t.seconds, *s.GPUSeconds)
+		t = t.ended(timeOf(&s), s.GPUs > 0)
+		u.GPUSeconds, u.GPUs = &t.seconds, s.GPUs
+		u.WastedGPUSeconds, u.SucceededGPUSeconds = t.waste(nil), t.succeeded
 	}
 	grown := sum(rec.Usage).minus(before)
 	rec.GPUSeconds += grown.seconds
 	rec.WastedGPUSeconds = grown.waste(rec.WastedGPUSeconds)
+	rec.SucceededGPUSeconds += grown.succeeded
 	rec.UsageTime = &now
 	if len(rec.Usage) > maxUsage {
 		rec.Usage = forget(rec.Usage, seen)
@@ -132,33 +157,15 @@ const maxUsage = 280
 
 func sum(usage []v1alpha1.GPUUsage) gpuTime {
 	var total gpuTime
-	for _, u := range usage {
-		w := ptr.Deref(u.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
-		total = total.plus(gpuTime{*u.GPUSeconds, w.Failed, w.Interrupted})
+	for i := range usage {
+		total = total.plus(timeOf(&usage[i]))
 	}
 	return total
 }
 
-// whole is what is seen to be wasted. While it was open it may have been counted beyond its end: of what ended badly, all is waste.
-func whole(counted int64, seen v1alpha1.GPUUsage) *v1alpha1.WastedGPUSeconds {
-	switch w := seen.WastedGPUSeconds; {
-	case w == nil:
-		return nil
-	case w.Failed == *seen.GPUSeconds:
-		return &v1alpha1.WastedGPUSeconds{Failed: counted}
-	case w.Interrupted == *seen.GPUSeconds:
-		return &v1alpha1.WastedGPUSeconds{Interrupted: counted}
-	default:
-		return w
-	}
-}
-
-// most of each part: what was counted stays counted.
-func most(before, seen *v1alpha1.WastedGPUSeconds) *v1alpha1.WastedGPUSeconds {
-	if before == nil || seen == nil {
-		return cmp.Or(before, seen)
-	}
-	return &v1alpha1.WastedGPUSeconds{Failed: max(before.Failed, seen.Failed), Interrupted: max(before.Interrupted, seen.Interrupted)}
+func timeOf(u *v1alpha1.GPUUsage) gpuTime {
+	w := ptr.Deref(u.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
+	return gpuTime{*u.GPUSeconds, w.Failed, w.Interrupted, u.SucceededGPUSeconds}
 }
 
 func holdsGPUs(rec *v1alpha1.StageStatus) bool {
@@ -182,7 +189,10 @@ func (c *Child) usage(now metav1.Time) []v1alpha1.GPUUsage {
 	}
 	var seen []v1alpha1.GPUUsage
 	for _, u := range c.Outcome.Usage {
-		entry := v1alpha1.GPUUsage{Name: u.Pod, GPUSeconds: ptr.To(u.GPUSeconds), WastedGPUSeconds: gpuTime{failed: u.Failed, interrupted: u.Interrupted}.waste(nil)}
+		entry := v1alpha1.GPUUsage{
+			Name: u.Pod, GPUSeconds: ptr.To(u.GPUSeconds),
+			WastedGPUSeconds: gpuTime{failed: u.Failed, interrupted: u.Interrupted}.waste(nil), SucceededGPUSeconds: u.Succeeded,
+		}
 		if u.Open {
 			entry.GPUs = u.GPUs
 		}
@@ -197,6 +207,7 @@ func batchUsage(batch *v1alpha1.ScoringBatch, now metav1.Time) []v1alpha1.GPUUsa
 	total := batch.Status.GPUSeconds
 	for i := range batch.Status.Stages {
 		rec := &batch.Status.Stages[i]
+		entry.SucceededGPUSeconds += rec.SucceededGPUSeconds
 		counted := ptr.Deref(rec.UsageTime, now)
 		for _, u := range rec.Usage {
 			entry.GPUs += u.GPUs

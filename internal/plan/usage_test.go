@@ -41,6 +41,13 @@ func TestGPUTimeIsExact(t *testing.T) {
 		if parts != w.run.Status.GPUSeconds {
 			t.Errorf("the iterations took %d GPU-seconds, the run %d", parts, w.run.Status.GPUSeconds)
 		}
+		for _, it := range w.run.Status.Iterations {
+			for _, rec := range it.Stages {
+				if rec.SucceededGPUSeconds != rec.GPUSeconds {
+					t.Errorf("stage %s, which ended well, took %d GPU-seconds, %d of them well", rec.Name, rec.GPUSeconds, rec.SucceededGPUSeconds)
+				}
+			}
+		}
 	}
 }
 
@@ -96,19 +103,36 @@ func TestWastedGPUTime(t *testing.T) {
 	}
 }
 
-// A pod that was counted while it was open may have ended before: all that was counted of it is waste.
+// A pod that was counted while it was open may have ended before: all that was counted of it is as its end.
 func TestWasteIsWhole(t *testing.T) {
 	rec := v1alpha1.StageStatus{UsageTime: &metav1.Time{}, Usage: []v1alpha1.GPUUsage{
 		{Name: "failed", GPUSeconds: ptr.To(int64(12)), GPUs: 1}, {Name: "evicted", GPUSeconds: ptr.To(int64(12)), GPUs: 1}, {Name: "batch", GPUSeconds: ptr.To(int64(12)), GPUs: 1},
+		{Name: "ended", GPUSeconds: ptr.To(int64(12)), GPUs: 1}, {Name: "tracks", GPUSeconds: ptr.To(int64(12)), GPUs: 1},
 	}}
 	seen := []v1alpha1.GPUUsage{
 		{Name: "failed", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 10}},
 		{Name: "evicted", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Interrupted: 10}},
-		{Name: "batch", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 3, Interrupted: 4}},
+		{Name: "batch", GPUSeconds: ptr.To(int64(10)), WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 3, Interrupted: 4}, SucceededGPUSeconds: 3},
+		{Name: "ended", GPUSeconds: ptr.To(int64(10)), SucceededGPUSeconds: 10},
+		{Name: "tracks", GPUSeconds: ptr.To(int64(14)), SucceededGPUSeconds: 4, GPUs: 1},
 	}
 	chargeStage(&rec, seen, metav1.Time{})
+	if want := int64(12 - 3 - 4 + 12 + 4); rec.SucceededGPUSeconds != want || rec.GPUSeconds != 2 {
+		t.Errorf("%d GPU-seconds of pods that ended well, want %d; %d more in all, want 2", rec.SucceededGPUSeconds, want, rec.GPUSeconds)
+	}
 	if diff := cmp.Diff(&v1alpha1.WastedGPUSeconds{Failed: 12 + 3, Interrupted: 12 + 4}, rec.WastedGPUSeconds); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What a batch's pods had ended stays as it ended, when the batch is deleted while others of them run: no GPU-second has two ends.
+func TestEndsOfADeletedBatch(t *testing.T) {
+	rec := v1alpha1.StageStatus{}
+	tracks := []v1alpha1.GPUUsage{{Name: "batch", GPUSeconds: ptr.To(int64(100)), GPUs: 1, SucceededGPUSeconds: 60, WastedGPUSeconds: &v1alpha1.WastedGPUSeconds{Failed: 10}}}
+	chargeStage(&rec, tracks, metav1.Unix(1000, 0))
+	chargeStage(&rec, nil, metav1.Unix(1005, 0))
+	if w := *rec.WastedGPUSeconds; rec.GPUSeconds != 105 || rec.SucceededGPUSeconds != 60 || w.Failed != 10 || w.Interrupted != 35 {
+		t.Errorf("%d GPU-seconds, of them ended well %d, wasted %+v", rec.GPUSeconds, rec.SucceededGPUSeconds, w)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/jobs"
@@ -65,6 +66,15 @@ func (w *world) check(before v1alpha1.AlignmentRunStatus, next Next[v1alpha1.Ali
 	var used int64
 	for _, seconds := range w.used {
 		used += seconds
+	}
+	for _, it := range next.Status.Iterations {
+		for i := range it.Stages {
+			rec := &it.Stages[i]
+			was, waste := endsBefore(before.Iterations, *it.Iteration, rec), ptr.Deref(rec.WastedGPUSeconds, v1alpha1.WastedGPUSeconds{})
+			if rec.SucceededGPUSeconds < was || rec.SucceededGPUSeconds+waste.Failed+waste.Interrupted > rec.GPUSeconds {
+				w.t.Fatalf("stage %s: of %d GPU-seconds %d ended well, after %d, and %+v badly:\n%s", rec.Name, rec.GPUSeconds, rec.SucceededGPUSeconds, was, waste, w.trace.String())
+			}
+		}
 	}
 	if next.Status.GPUSeconds < before.GPUSeconds || next.Status.GPUSeconds < used {
 		w.t.Fatalf("%d GPU-seconds are recorded after %d, and %d were used:\n%s", next.Status.GPUSeconds, before.GPUSeconds, used, w.trace.String())
@@ -151,6 +161,16 @@ func (w *world) checkSecondPlan(before v1alpha1.AlignmentRunStatus) {
 		w.t.Fatalf("a second plan from the same world changes something: %d creates, %d deletes, %s\n%s",
 			len(again.Create), len(again.Delete), cmp.Diff(was, is), w.trace.String())
 	}
+}
+
+// endsBefore is the GPU time of a stage that had ended well before.
+func endsBefore(iterations []v1alpha1.IterationStatus, iteration int32, rec *v1alpha1.StageStatus) int64 {
+	for _, it := range iterations {
+		if was := stageRecord(it.Stages, rec.Name, *rec.Round); *it.Iteration == iteration && was != nil {
+			return was.SucceededGPUSeconds
+		}
+	}
+	return 0
 }
 
 // unpriced is a status without GPU time.

@@ -125,7 +125,7 @@ func (w *world) seen(c *Child) Child {
 		seen.Outcome = jobs.Outcome{State: jobs.Succeeded}
 	case w.used[name] > 0:
 		bad := wasted(c, w.used[name])
-		seen.Outcome.Usage = []jobs.PodUsage{{Pod: name + "-0", GPUs: 1, GPUSeconds: w.used[name], Open: open > 0, Failed: bad.failed, Interrupted: bad.interrupted}}
+		seen.Outcome.Usage = []jobs.PodUsage{{Pod: name + "-0", GPUs: 1, GPUSeconds: w.used[name], Open: open > 0, Failed: bad.failed, Interrupted: bad.interrupted, Succeeded: w.used[name]*(1-open) - bad.failed - bad.interrupted}}
 		for i := 1; i < w.pods; i++ {
 			seen.Outcome.Usage = append(seen.Outcome.Usage, jobs.PodUsage{Pod: fmt.Sprintf("%s-%d-abcde", name, i), GPUs: 1})
 		}

@@ -116,7 +116,7 @@ scrape_configs:
 	return prometheus(address)
 }
 
-// populate makes a batch with a pod that holds two GPUs and one that was evicted, a batch that waits, one whose tracking fails
+// populate makes a batch with a pod that holds two GPUs, one that ended well and one that was evicted, a batch that waits, one whose tracking fails
 // by a fault of its GPU, a run that ends with a bad spec, and one of a runtime that does not exist.
 func (c *cluster) populate(t *testing.T) {
 	t.Helper()
@@ -149,6 +149,10 @@ func (c *cluster) populate(t *testing.T) {
 		ContainerStatuses: []corev1.ContainerStatus{{Name: "stage", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}}},
 	})
 	c.startPod(t, c.job(t, "holds"), corev1.PodStatus{Phase: corev1.PodFailed, Conditions: []corev1.PodCondition{scheduled, evicted}})
+	c.startPod(t, c.job(t, "holds"), corev1.PodStatus{
+		Phase: corev1.PodSucceeded, Conditions: []corev1.PodCondition{scheduled},
+		ContainerStatuses: []corev1.ContainerStatus{{Name: "stage", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: now}}}},
+	})
 	c.job(t, "waits")
 	for name, code := range map[string]contract.ExitCode{"fails": contract.ExitGPU, "bad": contract.ExitBadSpec} {
 		job := c.job(t, name)

@@ -65,16 +65,18 @@ func TestMonitoring(t *testing.T) {
 	})
 	t.Run("the numbers are the cluster's", func(t *testing.T) {
 		for query, want := range map[string]string{
-			`sum(spatialalign_gpus_in_use{namespace="team-a",stage="Track"})`:                            "2",
-			`sum(spatialalign_wasted_gpu_seconds_total{outcome="Interrupted"}) >= bool 7200`:             "1",
-			`sum(spatialalign_gpu_seconds_total) >= bool 14400`:                                          "1",
-			`sum(spatialalign_gpu_seconds_total) - sum(spatialalign_recorded_gpu_seconds) < bool 1`:      "1",
-			`sum(spatialalign_stage_attempts_total{runtime="tracker",stage="Track",outcome="GPUFault"})`: "1",
-			`sum(spatialalign_runs_finished_total{reason="InvalidSpec"})`:                                "1",
-			`sum(spatialalign_runs{phase="Failed"})`:                                                     "1",
-			`sum(spatialalign_gpu_pod_interruptions_total)`:                                              "1",
-			`count(spatialalign_runs{runtime="no-such-runtime"}) or vector(0)`:                           "0",
-			`count({__name__=~"spatialalign_.*",exported_namespace!=""}) or vector(0)`:                   "0",
+			`sum(spatialalign_gpus_in_use{namespace="team-a",stage="Track"})`:                             "2",
+			`sum(spatialalign_gpu_seconds_total{stage="Track",outcome="Interrupted"}) >= bool 7200`:       "1",
+			`sum(spatialalign_gpu_seconds_total{stage="Track",outcome="Succeeded"}) >= bool 7200`:         "1",
+			`sum(spatialalign_used_gpu_seconds_total) >= bool 21600`:                                      "1",
+			`sum(spatialalign_used_gpu_seconds_total) - sum(spatialalign_gpu_seconds_total) >= bool 7200`: "1",
+			`sum(spatialalign_used_gpu_seconds_total) - sum(spatialalign_recorded_gpu_seconds) < bool 1`:  "1",
+			`sum(spatialalign_stage_attempts_total{runtime="tracker",stage="Track",outcome="GPUFault"})`:  "1",
+			`sum(spatialalign_runs_finished_total{reason="InvalidSpec"})`:                                 "1",
+			`sum(spatialalign_runs{phase="Failed"})`:                                                      "1",
+			`sum(spatialalign_gpu_pod_interruptions_total)`:                                               "1",
+			`count(spatialalign_runs{runtime="no-such-runtime"}) or vector(0)`:                            "0",
+			`count({__name__=~"spatialalign_.*",exported_namespace!=""}) or vector(0)`:                    "0",
 		} {
 			p.until(t, query, func(values []string) bool { return len(values) == 1 && values[0] == want }, "want "+want)
 		}
