@@ -174,7 +174,9 @@ func (c Crowd) Delays() (list []time.Duration) {
 	return list
 }
 
-func (j Job) onGPUs() bool { return slices.ContainsFunc(j.Pods, func(p Pod) bool { return p.GPUs > 0 }) }
+func (j Job) onGPUs() bool {
+	return slices.ContainsFunc(j.Pods, func(p Pod) bool { return p.GPUs > 0 })
+}
 
 // ended is when the last pod of a Job had.
 func (j Job) ended() time.Time {
