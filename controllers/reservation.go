@@ -49,13 +49,22 @@ func (e *Engine) lookUp(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs
 	if err != nil {
 		return err
 	}
-	if workload == nil || !metav1.IsControlledBy(workload, run) {
-		r.Known = true
-		if taken, err := e.takenIn(ctx, run, r); taken || err != nil {
-			return err
-		}
-		return e.priority(ctx, run.Spec.Scheduling, r)
+	r.Known = true
+	exists := workload != nil && metav1.IsControlledBy(workload, run)
+	if exists {
+		err = e.seen(ctx, workload, r)
 	}
+	if err == nil {
+		err = e.takenIn(ctx, run, r)
+	}
+	if err != nil || exists || r.Problem != "" {
+		return err
+	}
+	return e.priority(ctx, run.Spec.Scheduling, r)
+}
+
+// seen reads the run's Workload, and the flavours that it was admitted to.
+func (e *Engine) seen(ctx context.Context, workload *unstructured.Unstructured, r *jobs.Reservation) error {
 	for _, name := range r.See(workload) {
 		flavour, err := e.ofKueue(ctx, "ResourceFlavor", r.Version, client.ObjectKey{Name: name})
 		if err != nil {
@@ -78,14 +87,14 @@ func (e *Engine) lookUp(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs
 }
 
 // takenIn tells whether Kueue would put the run's Jobs into a queue of its own choice, which would count them a second time.
-func (e *Engine) takenIn(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs.Reservation) (bool, error) {
+func (e *Engine) takenIn(ctx context.Context, run *v1alpha1.AlignmentRun, r *jobs.Reservation) error {
 	queue, err := e.ofKueue(ctx, "LocalQueue", r.Version, client.ObjectKey{Namespace: run.Namespace, Name: "default"})
 	if err != nil || queue == nil {
-		return false, err
+		return err
 	}
 	r.Problem = "Kueue puts every Job of this namespace that has no queue into LocalQueue default, also those that run under a reservation. " +
 		"Give that queue another name, or suspend the run and set spec.scheduling.reservation to Stage"
-	return true, nil
+	return nil
 }
 
 // priority that a new Workload is to have.

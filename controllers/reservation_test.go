@@ -36,8 +36,7 @@ func testReservation(t *testing.T) {
 		QueueName: "gpus", Reservation: v1alpha1.ReservationRun, WorkloadPriorityClassName: c.namespace,
 		Sample: &v1alpha1.StageScheduling{MinParallel: 1},
 	}
-	takesAll := ofKueue("LocalQueue", "default", map[string]any{"spec": map[string]any{"clusterQueue": "a"}})
-	takesAll.SetNamespace(c.namespace)
+	takesAll := c.takesAll()
 	c.create(takesAll, kind, run)
 	c.quotaReads(run, metav1.ConditionFalse, v1alpha1.ReasonReservationRefused, "into LocalQueue default")
 	c.must(c.Delete(t.Context(), takesAll))
@@ -81,6 +80,13 @@ func testReservation(t *testing.T) {
 		t.Errorf("it is given back while the training is there: %v", err)
 	}
 
+	takesAll = c.takesAll()
+	c.create(takesAll)
+	c.quotaReads(run, metav1.ConditionFalse, v1alpha1.ReasonReservationRefused, "into LocalQueue default")
+	c.until("the Workload is gone", func() bool { return apierrors.IsNotFound(c.Get(t.Context(), key, workload)) })
+	c.must(c.Delete(t.Context(), takesAll))
+	c.until("there is another one", func() bool { return c.Get(t.Context(), key, workload) == nil })
+
 	c.admitRun(workload, 2)
 	clear(c.hold)
 	c.endsAs(run, v1alpha1.ConditionComplete, v1alpha1.ReasonIterationsCompleted)
@@ -121,6 +127,13 @@ func ofKueue(kind, name string, fields map[string]any) *unstructured.Unstructure
 	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "kueue.x-k8s.io", Version: "v1beta2", Kind: kind})
 	u.SetName(name)
 	return u
+}
+
+// takesAll is a LocalQueue that Kueue puts every Job of the namespace into that has no queue.
+func (c *cluster) takesAll() *unstructured.Unstructured {
+	queue := ofKueue("LocalQueue", "default", map[string]any{"spec": map[string]any{"clusterQueue": "a"}})
+	queue.SetNamespace(c.namespace)
+	return queue
 }
 
 // admitRun plays Kueue: it admits the Workload of a run with so many pods.

@@ -21,7 +21,8 @@ const (
 	AnnotationSpec = "alignment.spatialalign.dev/spec"
 	// AnnotationSpecDigest is the digest of the child's spec, compared when a name already exists.
 	AnnotationSpecDigest = "alignment.spatialalign.dev/spec-digest"
-	// AnnotationMinParallel and AnnotationMaxParallel bound what the operator makes of a Job's parallelism, by what quotas leave.
+	// AnnotationMinParallel and AnnotationMaxParallel bound what the operator makes of a Job's parallelism, by what quotas leave. Of a
+	// Job in a queue, which may be admitted with fewer pods, the latter is how many it asked for.
 	AnnotationMinParallel = "alignment.spatialalign.dev/min-parallel"
 	AnnotationMaxParallel = "alignment.spatialalign.dev/max-parallel"
 	// AnnotationReservation names the Workload under whose reservation a Job runs.

@@ -69,6 +69,8 @@ func active(job *batchv1.Job, pods []corev1.Pod, now time.Time) Outcome {
 		o.Message = clip(fmt.Sprintf("interrupted %d time(s); the last said: %s", n, said(last)))
 	case len(pods) == 0 && now.Sub(begun(job, now)) > podless:
 		o.Message = fmt.Sprintf("no pod of Job %s exists yet: quota or admission may refuse it, see kubectl describe job %s", job.Name, job.Name)
+	default:
+		o.Message = narrowed(job)
 	}
 	return o
 }
@@ -180,7 +182,13 @@ func queued(pods []corev1.Pod) bool {
 
 // admitted says that a queue has just let the Job go on, or its run: its pods are yet to be made, or to be given their nodes.
 func admitted(job *batchv1.Job, pods []corev1.Pod, now time.Time) bool {
-	return (job.Labels[labelQueue] != "" || job.Annotations[v1alpha1.AnnotationReservation] != "") && now.Sub(begun(job, now)) <= podless && waiting(pods) == ""
+	return (job.Labels[labelQueue] != "" || job.Annotations[v1alpha1.AnnotationReservation] != "") && now.Sub(begun(job, now)) <= podless && waiting(slices.DeleteFunc(slices.Clone(pods), gated)) == ""
+}
+
+// gated says that the scheduler does not look at the pod yet: Kueue gates the pods of a Job with a topology, until each has its place.
+func gated(p corev1.Pod) bool {
+	c := podCondition(&p, corev1.PodScheduled)
+	return c != nil && c.Reason == corev1.PodReasonSchedulingGated
 }
 
 // over says that the pod has ended.

@@ -83,6 +83,28 @@ func TestEnqueued(t *testing.T) {
 	}
 }
 
+// A Job that a queue admitted with fewer pods than it asked for says so, for as long as it has no more.
+func TestNarrowed(t *testing.T) {
+	w := everyStage()["sample"]
+	w.Scheduling = &v1alpha1.SchedulingSpec{QueueName: "team-a", Sample: &v1alpha1.StageScheduling{Shards: 4, MinParallel: 2}}
+	job := jobs.Build(w)
+	job.Spec.Suspend, job.CreationTimestamp = ptr.To(false), metav1.NewTime(now)
+	for _, tt := range []struct {
+		pods, done int32
+		says       string
+	}{
+		{2, 0, "2 of 4 pods at a time: queue team-a has admitted no more"},
+		{2, 1, "2 of 3 pods at a time: queue team-a has admitted no more"},
+		{2, 2, ""},
+		{4, 0, ""},
+	} {
+		job.Spec.Parallelism, job.Status.Succeeded = ptr.To(tt.pods), tt.done
+		if o, _ := jobs.Read(job, nil, now, counted); o.Queued || o.Message != tt.says {
+			t.Errorf("admitted with %d pods, %d shards done: waits %v, says %q", tt.pods, tt.done, o.Queued, o.Message)
+		}
+	}
+}
+
 // A Job without a queue that is suspended was suspended by a person, unless Kueue has a Workload for it.
 func TestSuspendedWithoutQueue(t *testing.T) {
 	job := jobs.Build(everyStage()["prepare"])
@@ -106,6 +128,9 @@ func TestAdmitted(t *testing.T) {
 			Phase: corev1.PodPending, Conditions: []corev1.PodCondition{scheduled},
 		}}}
 	}
+	gate := corev1.PodCondition{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "SchedulingGated", Message: "Scheduling is blocked due to non-empty scheduling gates",
+	}
 	tests := []struct {
 		name string
 		// since the Job was let go on; nil while the Job controller has not noticed, and tells of its first start.
@@ -119,6 +144,8 @@ func TestAdmitted(t *testing.T) {
 		{"a pod that finds no node", ptr.To(2 * time.Second), pending(corev1.PodCondition{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
 		}), true},
+		{"a pod that Kueue has yet to place", ptr.To(2 * time.Second), pending(gate), false},
+		{"a pod that nobody places", ptr.To(30 * time.Second), pending(gate), true},
 		{"no pod for long", ptr.To(30 * time.Second), nil, true},
 	}
 	for _, tt := range tests {

@@ -46,9 +46,10 @@ type Reservation struct {
 	Unclear bool
 	// Reserved is nil while Kueue has not admitted it, or takes it back.
 	Reserved *Reserved
-	// Priority of the WorkloadPriorityClass that a new one is to have, and Problem why it cannot be had.
+	// Priority of the WorkloadPriorityClass that a new one is to have.
 	Priority *int32
-	Problem  string
+	// Problem says why the run may not have a reservation. What runs in one goes on to its end.
+	Problem string
 }
 
 // See reads the Workload of a run, and returns the names of the flavours that it was admitted to.
@@ -104,11 +105,11 @@ func (r *Reservation) Waiting(queue v1alpha1.QueueName) (reason, message string)
 			"Install it, or suspend the run and take reservation and queueName out of spec.scheduling", queue)
 	case r.Trouble != "":
 		return v1alpha1.ReasonQueued, clip(fmt.Sprintf("queue %s: the operator cannot read the run's Workload: %s", queue, r.Trouble))
+	case r.Problem != "":
+		return v1alpha1.ReasonReservationRefused, r.Problem
 	case r.Object != nil && r.Unclear:
 		return v1alpha1.ReasonQueued, fmt.Sprintf("reservation for the whole run, queue %s: Workload %s says what this version of the operator does not understand",
 			queue, r.Object.GetName())
-	case r.Object == nil && r.Problem != "":
-		return v1alpha1.ReasonReservationRefused, r.Problem
 	}
 	if r.Workload != nil {
 		if reason, message = r.Workload.waiting(); reason != "" {

@@ -110,6 +110,7 @@ func (s scheduling) enqueue(job *batchv1.Job) {
 	}
 	if s.minParallel > 0 {
 		job.Annotations[annotationMinParallelism] = strconv.Itoa(int(s.minParallel))
+		job.Annotations[v1alpha1.AnnotationMaxParallel] = strconv.Itoa(int(s.parallel))
 	}
 }
 

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,17 @@ func BoundsOf(job *batchv1.Job) Bounds {
 	b := Bounds{Most: max(min(int32(most), unfinished(job)), 1)}
 	b.Least = max(min(int32(least), b.Most), 1)
 	return b
+}
+
+// narrowed says that a queue has admitted a Job with fewer pods than its shards that are not done might have; empty otherwise.
+func narrowed(job *batchv1.Job) string {
+	queue, now := job.Labels[labelQueue], ptr.Deref(job.Spec.Parallelism, 1)
+	asked, err := strconv.ParseInt(job.Annotations[v1alpha1.AnnotationMaxParallel], 10, 32)
+	most := min(int32(asked), unfinished(job))
+	if queue == "" || err != nil || now >= most {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d pods at a time: queue %s has admitted no more", now, most, queue)
 }
 
 // SizeOf a Job with these pods.

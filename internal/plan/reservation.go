@@ -29,6 +29,9 @@ func (r *runPlan) reserved() *jobs.Reserved {
 	return r.Reservation.For(r.asked())
 }
 
+// refused says that the run may not have a reservation, or not any more: no other stage begins in it.
+func (r *runPlan) refused() bool { return r.Reservation != nil && r.Reservation.Problem != "" }
+
 func (r *runPlan) asked() jobs.Asked {
 	a := jobs.Asked{Owner: r.owner(), Scheduling: r.run.Spec.Scheduling}
 	if r.Reservation != nil {
@@ -63,7 +66,7 @@ func (r *runPlan) kept(o Object, at jobs.Place) string {
 	switch {
 	case !r.reserves() || !onGPUs(&Child{Object: o, Place: at}):
 		return ""
-	case r.reserved() == nil:
+	case r.reserved() == nil || r.refused():
 		return "waits for the run's reservation"
 	case slices.ContainsFunc(r.Children, func(c Child) bool { return c.occupies() && !sameStage(c.Place, at) }),
 		slices.ContainsFunc(r.stages.active, (*Child).occupies): // one that this pass starts
@@ -92,7 +95,7 @@ func (r *runPlan) evict() []Object {
 // unreserved says what of the run's reservation is missing to the stages that wait for it; nil for nothing.
 func (r *runPlan) unreserved() *Child {
 	i := slices.IndexFunc(r.stages.waiting, gpuStage)
-	if i < 0 || !r.reserves() || r.reserved() != nil || r.Reservation == nil || r.stages.holds(r.stages.waiting[i]) || r.forced() {
+	if i < 0 || !r.reserves() || r.reserved() != nil && !r.refused() || r.Reservation == nil || r.stages.holds(r.stages.waiting[i]) || r.forced() {
 		return nil
 	}
 	c := &Child{Place: r.stages.waiting[i], Outcome: jobs.Outcome{Queued: true}}
@@ -130,7 +133,7 @@ func (r *runPlan) keep(next *Next[v1alpha1.AlignmentRunStatus]) {
 	wanted := r.reserves() && !r.rests(&next.Status)
 	switch {
 	case is.Object == nil:
-		if unreserved := r.unreserved(); wanted && unreserved != nil && is.Problem == "" {
+		if unreserved := r.unreserved(); wanted && unreserved != nil && !r.refused() {
 			if o, why := r.workload(); why == "" {
 				next.Create = append(next.Create, o)
 			}
@@ -140,7 +143,7 @@ func (r *runPlan) keep(next *Next[v1alpha1.AlignmentRunStatus]) {
 			next.RequeueAfter = again
 		}
 	case is.Object.GetDeletionTimestamp() != nil:
-	case !wanted || r.useless():
+	case !wanted || r.refused() || r.useless():
 		next.Delete = append(next.Delete, is.Object)
 	case is.TakenBack():
 		next.GiveBack = is.GivenBack(r.Now)

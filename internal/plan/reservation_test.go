@@ -129,6 +129,19 @@ func TestReservations(t *testing.T) {
 			w.remove(w.child(v1alpha1.StageSample).Object.GetName())
 			w.settle()
 		}},
+		{name: "reservation-and-a-queue-that-takes-all", script: rising, edit: iterations(1), play: func(w *world) {
+			training(w)
+			w.remark("somebody makes a LocalQueue that takes in the run's Jobs: what runs ends, nothing else begins")
+			w.kueue.takes = "Kueue puts every Job into LocalQueue default"
+			w.steps(2)
+			w.succeed(w.child(v1alpha1.StageTrain))
+			w.step()
+			w.succeed(w.child(v1alpha1.StageEvaluationPrepare))
+			w.steps(3)
+			w.remark("it is deleted")
+			w.kueue.takes = ""
+			w.settle()
+		}},
 		{name: "reservation-without-kueue", script: rising, edit: iterations(1), play: func(w *world) {
 			w.withKueue().absent = true
 			w.step()

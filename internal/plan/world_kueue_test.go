@@ -18,6 +18,8 @@ type kueue struct {
 	workload *unstructured.Unstructured
 	// prompt says that it admits at once, and absent that it is not installed.
 	prompt, absent bool
+	// takes says why no run may have a reservation; empty where it may.
+	takes string
 }
 
 // withKueue has the run reserve for its stages as a whole: four pods of one GPU each, two of which are worth starting with.
@@ -35,7 +37,7 @@ func (w *world) withKueue() *kueue {
 
 // seen is what the operator reads of it.
 func (k *kueue) seen() *jobs.Reservation {
-	r := &jobs.Reservation{Version: "v1beta2", Known: true}
+	r := &jobs.Reservation{Version: "v1beta2", Known: true, Problem: k.takes}
 	if k.absent {
 		return &jobs.Reservation{Queue: jobs.Queue{Absent: true}}
 	}
