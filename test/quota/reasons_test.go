@@ -71,6 +71,23 @@ func TestWhatRunsWaitFor(t *testing.T) {
 		c.succeeded(runs[1], 2*time.Minute)
 	})
 
+	// So it is when the queue is made while a run has its reservation: the stage that runs ends, no other begins, and the quota is given back.
+	t.Run("ReservationRefused on the way", func(t *testing.T) {
+		c := connect(t)
+		run := c.both("overtaken")[1]
+		c.reserves(run, time.Minute)
+		c.createAll(takesAll)
+		c.waitsFor(run, v1alpha1.ReasonReservationRefused, "into LocalQueue default")
+		c.within(30*time.Second, "its reservation is given back", func() bool { return c.reservation(run) == nil })
+		time.Sleep(10 * time.Second)
+		if n := c.onGPUs(run); n > 0 {
+			t.Errorf("%d pods of run %s are on GPUs without a reservation", n, run.Name)
+		}
+		c.kubectl("delete localqueue -n reasons default")
+		c.reserves(run, time.Minute)
+		c.succeeded(run, 2*time.Minute)
+	})
+
 	t.Run("KueueNotInstalled", func(t *testing.T) {
 		c := connect(t)
 		c.Cleanup(func() { c.localcluster("up --gpus 8 --kueue") })
@@ -141,7 +158,7 @@ func (c cluster) waitsFor(run *v1alpha1.AlignmentRun, reason, says string) {
 	if !strings.Contains(said, says) {
 		c.Errorf("run %s says %q, and not %q", run.Name, said, says)
 	}
-	c.tell("reservation: %s says so after %.1f s: %q", run.Spec.Scheduling.Reservation, took.Seconds(), said)
+	c.tell("run %s says so after %.1f s: %q", run.Name, took.Seconds(), said)
 }
 
 // approve answers the check of every Workload that asks.
