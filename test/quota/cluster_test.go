@@ -1,7 +1,8 @@
 //go:build quota
 
 // Package quota plays docs/admin.md on the local cluster, with a real Kueue, real pods and fake GPUs. Each scenario is a script: the
-// commands and manifests of the guide, changed only where this cluster has other nodes, runtimes and sizes.
+// commands and manifests of the guide, changed only where this cluster has other nodes, runtimes and sizes. TestGuide gives its commands as
+// they are written.
 package quota
 
 import (
