@@ -6,9 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 from spatialalign_wan.cli import main
 from spatialalign_wan.contract.exits import StageError
@@ -79,6 +81,30 @@ def test_check_finds_what_is_cut_or_missing(copy: Path, capsys: pytest.CaptureFi
     assert "transformer/*.safetensors" in capsys.readouterr().err
     with changed_environment({"WAN_MODEL_PATH": ""}):
         assert main(["check"]) == 64
+
+
+def test_weights_in_another_format_are_converted_as_the_readme_says(
+    guard_weights: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a repository without safetensors has them; the command is the README's own, with other folders."""
+    from transformers import CLIPModel
+
+    download, guard = tmp_path / "download", Path(shutil.copytree(guard_weights, tmp_path / "guard"))
+    shutil.move(guard / "clip", download)
+    torch.save(CLIPModel.from_pretrained(download).state_dict(), download / "pytorch_model.bin")
+    (download / "model.safetensors").unlink()
+    shutil.copytree(download, guard / "clip")
+    with changed_environment({"WAN_GUARD_PATH": str(guard)}):
+        assert command(model, "check") == 66
+    assert "holds no clip/*.safetensors: pytorch_model.bin is in another format" in capsys.readouterr().err
+    shutil.rmtree(guard / "clip")
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    script = textwrap.dedent(readme.split("    python - <<'EOF'\n")[1].split("    EOF\n")[0])
+    exec(script.replace("/download/clip", str(download)).replace("/weights/guard", str(guard)))
+    with changed_environment({"WAN_GUARD_PATH": str(guard)}):
+        assert command(model, "check", "--load") == 0
+    assert "guard metrics: loaded" in capsys.readouterr().out
+    assert not list(guard.rglob("*.bin"))
 
 
 def test_every_file_of_an_index_must_be_there(copy: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,10 +58,17 @@ def folder(environ: Mapping[str, str], variable: str, patterns: Iterable[str]) -
     root = Path(named)
     for pattern in patterns:
         if not any(root.glob(pattern)):
-            raise mismatch(f"{variable}={named} holds no {pattern}: worker/wan/README.md says which files belong there")
+            raise mismatch(f"{variable}={named} holds no {pattern}: {_what_to_do(root, pattern)}")
     for index in sorted(root.rglob("*.safetensors.index.json")):
         _check_parts(index)
     return root
+
+
+def _what_to_do(root: Path, pattern: str) -> str:
+    other = next(iter(sorted((root / pattern).parent.glob("*.bin"))), None) if pattern.endswith(".safetensors") else None
+    if other is None:
+        return "worker/wan/README.md says which files belong there"
+    return f"{other.name} is in another format, which no stage reads: convert it as worker/wan/README.md says"
 
 
 def _check_parts(index: Path) -> None:
