@@ -192,6 +192,9 @@ def test_all_begin_with_what_the_first_one_says(pool: ThreadPoolExecutor) -> Non
     three, go = members(3), threading.Event()
     met = [meets(pool, member, go) for member in reversed(three)]
     until(lambda: all(member.working for member in three))
+    with socket.create_connection(("127.0.0.1", three[0].place.port), 10) as late:  # of one that is there already
+        late.sendall(b'{"key": "sha256:spec/0", "rank": 1, "processes": 1}\n')
+        assert late.recv(1) == b""
     go.set()
     assert [m.result(10) for m in met] == [Start([1, 2, 3], 1234, CHECKPOINT)] * 3
 
@@ -229,8 +232,8 @@ def test_whoever_else_connects_is_no_member(pool: ThreadPoolExecutor, monkeypatc
     stranger = Member(second.place, attempt=1)
     with pytest.raises(Following, match="connection to rank 0"):
         meets(pool, stranger, go).result(10)
-    beyond = b'{"key": "sha256:spec/0", "rank": 2, "processes": 1}\n'
-    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"[1]\n", b"{}\n", beyond, b"x" * (1 << 17), b""):
+    beyond, same = (b'{"key": "sha256:spec/0", "rank": %d, "processes": 1}\n' % rank for rank in (2, 0))
+    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"[1]\n", b"{}\n", beyond, same, b"x" * (1 << 17), b""):
         line = socket.create_connection(("127.0.0.1", first.place.port))
         line.sendall(nonsense)
         line.settimeout(10)
