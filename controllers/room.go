@@ -142,7 +142,7 @@ func (e *Engine) holding(ctx context.Context, namespace string, list []batchv1.J
 		if err != nil {
 			return err
 		}
-		seen.Take(quota.Ask{Pod: &list[i].Spec.Template.Spec}, counted(pods.Items, e.Clock.Now()))
+		seen.Take(plan.AskOf(&list[i], false), counted(pods.Items, e.Clock.Now()))
 	}
 	room.AtLeast(seen)
 	return nil
@@ -160,8 +160,8 @@ func counted(pods []corev1.Pod, now time.Time) (n int32) {
 	return n
 }
 
-// promise takes from the room what one Job is still to use: its pods, and itself where it is created so newly that no quota may
-// count it. The object's own Jobs its plan knows better.
+// promise takes from the room what one Job is still to use: its pods, and itself and its Service where it is created so newly that no
+// quota may count them. The object's own Jobs its plan knows better.
 func (e *Engine) promise(ctx context.Context, owner client.Object, job *batchv1.Job, created bool, room *quota.Room) error {
 	if job.Labels[v1alpha1.LabelOwnerUID] == string(owner.GetUID()) || !job.DeletionTimestamp.IsZero() {
 		return nil
@@ -171,7 +171,7 @@ func (e *Engine) promise(ctx context.Context, owner client.Object, job *batchv1.
 	if err != nil {
 		return err
 	}
-	room.Take(quota.Ask{Pod: &job.Spec.Template.Spec, Job: created}, jobs.SizeOf(job, pods.Items, e.Clock.Now()).Missing)
+	room.Take(plan.AskOf(job, created), jobs.SizeOf(job, pods.Items, e.Clock.Now()).Missing)
 	return nil
 }
 

@@ -44,6 +44,11 @@ type space struct {
 	wanting bool
 }
 
+// AskOf is what a Job asks of quotas, and, where it does not exist yet, what is created with it.
+func AskOf(job *batchv1.Job, isNew bool) quota.Ask {
+	return quota.Ask{Pod: &job.Spec.Template.Spec, Job: isNew, Service: isNew && jobs.Gang(job)}
+}
+
 // newSpace lets the object's own Jobs have what they have begun to take, before any other begins.
 func newSpace(b *Base) *space {
 	s := &space{room: b.Room.Clone(), line: b.Line}
@@ -62,7 +67,7 @@ func newSpace(b *Base) *space {
 // occupy takes the room of a Job's pods that are yet to come. Those that quotas refuse are not left to the Job controller, which
 // would try again less and less often: the Job is to have no more pods than it has, until there is room.
 func (s *space) occupy(c *Child, job *batchv1.Job) {
-	size, ask := c.Size, quota.Ask{Pod: &job.Spec.Template.Spec}
+	size, ask := c.Size, AskOf(job, false)
 	fit := s.room.Fit(ask, size.Missing)
 	s.room.Take(ask, fit)
 	refused := size.Missing - fit
@@ -90,7 +95,7 @@ func (s *space) occupy(c *Child, job *batchv1.Job) {
 
 // widen raises the parallelism of a Job that has fewer pods than it might, before another one begins.
 func (s *space) widen(c *Child, job *batchv1.Job) {
-	size, ask := c.Size, quota.Ask{Pod: &job.Spec.Template.Spec}
+	size, ask := c.Size, AskOf(job, false)
 	if !size.Ours() || size.Now >= size.Most || s.resizes(job) {
 		return
 	}
@@ -140,7 +145,7 @@ func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
 	if !ok {
 		return "", true
 	}
-	ask, bounds := quota.Ask{Pod: &job.Spec.Template.Spec, Job: true}, jobs.BoundsOf(job)
+	ask, bounds := AskOf(job, true), jobs.BoundsOf(job)
 	if lack := s.lacks(Waiter{Place: at, Demand: quota.Demand{Ask: ask, Pods: bounds.Least}}); lack != nil {
 		waiting := &Child{Place: at}
 		waits(waiting, lack)

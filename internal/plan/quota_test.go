@@ -84,6 +84,15 @@ func TestQuotas(t *testing.T) {
 			w.others(3)
 			w.settle()
 		}},
+		{name: "quota-without-room-for-the-service-of-a-gang", script: rising, edit: onFourNodes, play: func(w *world) {
+			w.withQuota().usedUp = corev1.ResourceServices
+			w.until(1, v1alpha1.StagePair)
+			w.succeed(w.child(v1alpha1.StagePair))
+			w.steps(2)
+			w.remark("a Service of others is deleted")
+			w.quota.usedUp = ""
+			w.steps(2)
+		}},
 		{name: "quota-refuses-what-a-queue-admitted", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			s.Iterations, s.Scheduling = 1, &v1alpha1.SchedulingSpec{QueueName: "team-a"}
 		}, play: func(w *world) {

@@ -20,6 +20,8 @@ type gpuQuota struct {
 	// hard is the quota, and foreign what others use of it.
 	hard, foreign int32
 	limits        []corev1.LimitRange
+	// usedUp is a resource that the quota bounds too, of which nothing is left; none where empty.
+	usedUp corev1.ResourceName
 	// live pods by Job.
 	live map[string]int32
 	// idle says that the Job controller takes its time.
@@ -84,13 +86,14 @@ func (q *gpuQuota) observe(b *Base) {
 		c.Size = jobs.SizeOf(job, pods, b.Now.Time)
 	}
 	name := "requests." + gpu
-	b.Room = quota.New([]corev1.ResourceQuota{{
-		ObjectMeta: metav1.ObjectMeta{Name: "team-a"},
-		Status: corev1.ResourceQuotaStatus{
-			Hard: corev1.ResourceList{name: *resource.NewQuantity(int64(q.hard), resource.DecimalSI)},
-			Used: corev1.ResourceList{name: *resource.NewQuantity(int64(q.used(children)), resource.DecimalSI)},
-		},
-	}}, q.limits)
+	status := corev1.ResourceQuotaStatus{
+		Hard: corev1.ResourceList{name: *resource.NewQuantity(int64(q.hard), resource.DecimalSI)},
+		Used: corev1.ResourceList{name: *resource.NewQuantity(int64(q.used(children)), resource.DecimalSI)},
+	}
+	if q.usedUp != "" {
+		status.Hard[q.usedUp], status.Used[q.usedUp] = resource.MustParse("1"), resource.MustParse("1")
+	}
+	b.Room = quota.New([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "team-a"}, Status: status}}, q.limits)
 }
 
 // others use so many GPUs of the quota from now on.

@@ -10,8 +10,9 @@ import (
 
 // The names of objects in quotas.
 const (
-	countJobs corev1.ResourceName = "count/jobs.batch"
-	countPods corev1.ResourceName = "count/pods"
+	countJobs     corev1.ResourceName = "count/jobs.batch"
+	countPods     corev1.ResourceName = "count/pods"
+	countServices corev1.ResourceName = "count/services"
 )
 
 // requestPrefix of what a quota bounds by the requests of containers.

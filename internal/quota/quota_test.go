@@ -141,6 +141,41 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// TestServices: a gang's new Job brings a Service, which a quota may count by two names; no Service, no pods.
+func TestServices(t *testing.T) {
+	gang, alone := quota.Ask{Pod: pod("cpu=1", ""), Job: true, Service: true}, quota.Ask{Pod: pod("cpu=1", ""), Job: true}
+	tests := []struct {
+		name  string
+		quota corev1.ResourceQuota
+		ask   quota.Ask
+		want  int32
+		lack  string
+	}{
+		{"room", quotaOf("services=3", "services=2"), gang, 4, ""},
+		{"used up", quotaOf("services=3", "services=3"), gang, 0, `ResourceQuota "team-a" lacks 1 services (3 of 3 used, 1 needed)`},
+		{"used up, by its other name", quotaOf("count/services=3", "count/services=3"), gang, 0,
+			`ResourceQuota "team-a" lacks 1 count/services (3 of 3 used, 1 needed)`},
+		{"none at all", quotaOf("services=0", ""), gang, 0, never + `1 services, and the limit is 0 in all`},
+		{"no business of a Job without one", quotaOf("services=0 count/services=0", ""), alone, 4, ""},
+		{"Services of another kind", quotaOf("services.loadbalancers=0 services.nodeports=0", ""), gang, 4, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			room := quota.New([]corev1.ResourceQuota{tt.quota}, nil)
+			if got := room.Fit(tt.ask, 4); got != tt.want {
+				t.Errorf("%d pods fit, want %d", got, tt.want)
+			}
+			if got := said(room.Lack(tt.ask, 4)); got != tt.lack {
+				t.Errorf("lacks %q\nwant   %q", got, tt.lack)
+			}
+		})
+	}
+	two := quota.New([]corev1.ResourceQuota{quotaOf("services=3", "services=2")}, nil)
+	if two.Take(gang, 4); two.Fit(gang, 4) != 0 {
+		t.Error("a second gang fits where there is room for one Service")
+	}
+}
+
 // TestTake: what is promised is no longer free, in all quotas that it counts in; a clone keeps it.
 func TestTake(t *testing.T) {
 	small, big := pod("", "nvidia.com/gpu=1"), pod("", "nvidia.com/gpu=4")

@@ -60,8 +60,8 @@ func (r *Room) Clone() *Room {
 type Ask struct {
 	// Pod of the Job.
 	Pod *corev1.PodSpec
-	// Job says that the Job itself does not exist yet.
-	Job bool
+	// Job says that the Job itself does not exist yet, and Service that its Service does not.
+	Job, Service bool
 }
 
 // Demand is an Ask for a number of pods.
@@ -235,10 +235,24 @@ func (c *account) asked(a Ask, pod *corev1.PodSpec, n int32) corev1.ResourceList
 			asked[name] = total
 		}
 	}
-	if _, bounded := c.hard[countJobs]; a.Job && bounded && len(c.scopes) == 0 {
-		asked[countJobs] = *resource.NewQuantity(1, resource.DecimalSI)
+	for _, name := range a.objects() {
+		if _, bounded := c.hard[name]; bounded && len(c.scopes) == 0 {
+			asked[name] = *resource.NewQuantity(1, resource.DecimalSI)
+		}
 	}
 	return asked
+}
+
+// objects that are asked for beside pods, by the names that quotas have for them; scopes are of pods alone.
+func (a Ask) objects() []corev1.ResourceName {
+	var names []corev1.ResourceName
+	if a.Job {
+		names = append(names, countJobs)
+	}
+	if a.Service {
+		names = append(names, countServices, corev1.ResourceServices)
+	}
+	return names
 }
 
 func text(q resource.Quantity) string { return q.String() }
