@@ -112,7 +112,7 @@ func TestReadStuckWithoutItsClaim(t *testing.T) {
 	p := corev1.Pod{}
 	p.Name, p.CreationTimestamp, p.Status.Phase = "a", at(0), corev1.PodPending
 	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimTemplateName: ptr.To("h100")}}
-	const want = `pod a has no ResourceClaim for gpu: is there a ResourceClaimTemplate "h100" in its namespace?`
+	const want = `pod a has no ResourceClaim for gpu: is there a ResourceClaimTemplate "h100" in its namespace, and room for the claim in its quotas?`
 	made := []corev1.PodResourceClaimStatus{{Name: "gpu", ResourceClaimName: ptr.To("a-gpu-x7k")}}
 	for _, tt := range []struct {
 		name    string

@@ -59,7 +59,7 @@ func unclaimed(p *corev1.Pod, now time.Time) string {
 	for _, claim := range p.Spec.ResourceClaims {
 		made := slices.ContainsFunc(p.Status.ResourceClaimStatuses, func(s corev1.PodResourceClaimStatus) bool { return s.Name == claim.Name })
 		if template := ptr.Deref(claim.ResourceClaimTemplateName, ""); template != "" && !made {
-			return fmt.Sprintf("pod %s has no ResourceClaim for %s: is there a ResourceClaimTemplate %q in its namespace?", p.Name, claim.Name, template)
+			return fmt.Sprintf("pod %s has no ResourceClaim for %s: is there a ResourceClaimTemplate %q in its namespace, and room for the claim in its quotas?", p.Name, claim.Name, template)
 		}
 	}
 	return ""

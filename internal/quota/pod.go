@@ -13,6 +13,7 @@ const (
 	countJobs     corev1.ResourceName = "count/jobs.batch"
 	countPods     corev1.ResourceName = "count/pods"
 	countServices corev1.ResourceName = "count/services"
+	countClaims   corev1.ResourceName = "count/resourceclaims.resource.k8s.io"
 )
 
 // requestPrefix of what a quota bounds by the requests of containers.
@@ -121,6 +122,16 @@ func usage(pod *corev1.PodSpec) corev1.ResourceList {
 		}
 	}
 	return total
+}
+
+// claims are how many ResourceClaims Kubernetes makes for the pod, from templates.
+func claims(pod *corev1.PodSpec) (n int64) {
+	for i := range pod.ResourceClaims {
+		if pod.ResourceClaims[i].ResourceClaimTemplateName != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // containerUsage is what a container counts for, by the names that quotas have for it.

@@ -54,6 +54,10 @@ func TestFit(t *testing.T) {
 	prioritized, short := gpu.DeepCopy(), gpu.DeepCopy()
 	prioritized.PriorityClassName, short.ActiveDeadlineSeconds = "research", ptr.To(int64(60))
 	none := quotaOf("requests.nvidia.com/gpu=0", "")
+	claiming := pod("cpu=1", "")
+	claiming.ResourceClaims = []corev1.PodResourceClaim{
+		{Name: "gpu", ResourceClaimTemplateName: ptr.To("h100")}, {Name: "link", ResourceClaimTemplateName: ptr.To("nic")}, {Name: "shared", ResourceClaimName: ptr.To("one")},
+	}
 	tests := []struct {
 		name  string
 		quota corev1.ResourceQuota
@@ -87,6 +91,10 @@ func TestFit(t *testing.T) {
 		{"local storage", quotaOf("limits.ephemeral-storage=1Gi", ""), pod("", "ephemeral-storage=512Mi"), 2,
 			never + `2Gi limits.ephemeral-storage, and the limit is 1Gi in all`},
 		{"not counted yet", corev1.ResourceQuota{Spec: corev1.ResourceQuotaSpec{Hard: list("pods=0")}}, gpu, 4, ""},
+
+		{"claims made from templates", quotaOf("count/resourceclaims.resource.k8s.io=9", "count/resourceclaims.resource.k8s.io=4"), claiming, 2,
+			`ResourceQuota "team-a" lacks 3 count/resourceclaims.resource.k8s.io (4 of 9 used, 8 needed)`},
+		{"claims of pods that have none", quotaOf("count/resourceclaims.resource.k8s.io=0", ""), gpu, 4, ""},
 
 		{"CPU not told", quotaOf("limits.cpu=100 requests.memory=1Gi", ""), pod("", "nvidia.com/gpu=1"), 0,
 			`ResourceQuota "team-a" admits no pod without requests.memory and limits.cpu: set it in the stage's resources, or a default in a LimitRange`},

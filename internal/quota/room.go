@@ -235,24 +235,24 @@ func (c *account) asked(a Ask, pod *corev1.PodSpec, n int32) corev1.ResourceList
 			asked[name] = total
 		}
 	}
-	for _, name := range a.objects() {
-		if _, bounded := c.hard[name]; bounded && len(c.scopes) == 0 {
-			asked[name] = *resource.NewQuantity(1, resource.DecimalSI)
+	for name, total := range a.objects(n) {
+		if _, bounded := c.hard[name]; bounded && total > 0 && len(c.scopes) == 0 {
+			asked[name] = *resource.NewQuantity(total, resource.DecimalSI)
 		}
 	}
 	return asked
 }
 
-// objects that are asked for beside pods, by the names that quotas have for them; scopes are of pods alone.
-func (a Ask) objects() []corev1.ResourceName {
-	var names []corev1.ResourceName
+// objects that n pods need besides, by the names that quotas have for them; scopes are of pods alone.
+func (a Ask) objects(n int32) map[corev1.ResourceName]int64 {
+	numbers := map[corev1.ResourceName]int64{countClaims: int64(n) * claims(a.Pod)}
 	if a.Job {
-		names = append(names, countJobs)
+		numbers[countJobs] = 1
 	}
 	if a.Service {
-		names = append(names, countServices, corev1.ResourceServices)
+		numbers[countServices], numbers[corev1.ResourceServices] = 1, 1
 	}
-	return names
+	return numbers
 }
 
 func text(q resource.Quantity) string { return q.String() }
