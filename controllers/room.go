@@ -133,7 +133,7 @@ func (e *Engine) ended(ctx context.Context, job *batchv1.Job) (bool, error) {
 }
 
 // holding corrects quotas that count fewer pods than are seen: the quota controller counts anew from time to time, and may know
-// less than admission had let in.
+// less than admission had let in. What of it a queue has admitted, it may take back.
 func (e *Engine) holding(ctx context.Context, namespace string, list []batchv1.Job, room *quota.Room) error {
 	seen := room.Empty()
 	for i := range list {
@@ -142,7 +142,11 @@ func (e *Engine) holding(ctx context.Context, namespace string, list []batchv1.J
 		if err != nil {
 			return err
 		}
-		seen.Take(plan.AskOf(&list[i], false), counted(pods.Items, e.Clock.Now()))
+		ask, n := plan.AskOf(&list[i], false), counted(pods.Items, e.Clock.Now())
+		seen.Take(ask, n)
+		if jobs.InQueue(&list[i]) {
+			room.Lend(ask, n)
+		}
 	}
 	room.AtLeast(seen)
 	return nil

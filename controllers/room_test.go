@@ -104,3 +104,28 @@ func TestEndedJobHoldsNoRoom(t *testing.T) {
 		t.Errorf("when it has ended: room for %d pods, want 4", free)
 	}
 }
+
+// What a queue has admitted it may take back for another Job in a queue, and for no one else.
+func TestAQueuesPodsAreNotInItsWay(t *testing.T) {
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "job", UID: "j", Labels: map[string]string{"kueue.x-k8s.io/queue-name": "gpus"}},
+		Spec:       batchv1.JobSpec{Parallelism: ptr.To(int32(3)), Completions: ptr.To(int32(3))},
+	}
+	e := withQuota(job)
+	for _, name := range []string{"job-0", "job-1", "job-2"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: map[string]string{batchv1.ControllerUidLabel: "j"}}}
+		if err := e.Client.Create(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room, done, err := e.room(t.Context(), &v1alpha1.AlignmentRun{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "run", UID: "u"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for queued, want := range map[bool]int32{true: 4, false: 1} {
+		if free := room.Fit(quota.Ask{Pod: &corev1.PodSpec{}, Job: true, Queued: queued}, 100); free != want {
+			t.Errorf("queued: %v, room for %d pods, want %d", queued, free, want)
+		}
+	}
+}

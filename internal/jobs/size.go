@@ -57,6 +57,18 @@ func BoundsOf(job *batchv1.Job) Bounds {
 	return b
 }
 
+// Least is how many pods a new Job is not worth creating without room for. A queue admits all that it asks for at a time, but where the
+// Job tells it to do with fewer.
+func Least(job *batchv1.Job) int32 {
+	if b := BoundsOf(job); b.Ours() {
+		return b.Least
+	}
+	if least, err := strconv.ParseInt(job.Annotations[annotationMinParallelism], 10, 32); err == nil {
+		return int32(least)
+	}
+	return ptr.Deref(job.Spec.Parallelism, 1)
+}
+
 // narrowed says that a queue has admitted a Job with fewer pods than its shards that are not done might have; empty otherwise.
 func narrowed(job *batchv1.Job) string {
 	queue, now := job.Labels[labelQueue], ptr.Deref(job.Spec.Parallelism, 1)

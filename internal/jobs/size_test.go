@@ -14,27 +14,36 @@ import (
 	"github.com/spatialalign/operator/internal/jobs"
 )
 
-// What a Job is to have at least and at most is told by the Job. A queue's Job is not ours to size; a training is whole or not at all.
+// What a Job is to have at least and at most is told by the Job. A queue's Job is not ours to size, and needs room for what the queue admits
+// at least; a training is whole or not at all.
 func TestBounds(t *testing.T) {
 	tests := []struct {
 		name  string
 		stage string
 		own   v1alpha1.StageScheduling
 		want  jobs.Bounds
+		// least pods that there must be room for.
+		least int32
 	}{
-		{"as many as fit", "sample", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 4}},
-		{"at least two", "sample", v1alpha1.StageScheduling{Shards: 16, MaxParallel: 8, MinParallel: 2}, jobs.Bounds{Least: 2, Most: 8}},
-		{"a minimum above the shards", "track", v1alpha1.StageScheduling{MinParallel: 8}, jobs.Bounds{Least: 2, Most: 2}},
-		{"a training", "train", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 1}},
-		{"a stage of the operator's", "score", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 1}},
-		{"in a queue", "sample", v1alpha1.StageScheduling{QueueName: "gpu", MinParallel: 2}, jobs.Bounds{}},
+		{"as many as fit", "sample", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 4}, 1},
+		{"at least two", "sample", v1alpha1.StageScheduling{Shards: 16, MaxParallel: 8, MinParallel: 2}, jobs.Bounds{Least: 2, Most: 8}, 2},
+		{"a minimum above the shards", "track", v1alpha1.StageScheduling{MinParallel: 8}, jobs.Bounds{Least: 2, Most: 2}, 2},
+		{"a training", "train", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 1}, 1},
+		{"a stage of the operator's", "score", v1alpha1.StageScheduling{}, jobs.Bounds{Least: 1, Most: 1}, 1},
+		{"in a queue", "sample", v1alpha1.StageScheduling{QueueName: "gpu", MinParallel: 2}, jobs.Bounds{}, 2},
+		{"in a queue, all together", "sample", v1alpha1.StageScheduling{QueueName: "gpu", Shards: 8, MaxParallel: 6}, jobs.Bounds{}, 6},
+		{"a training in a queue", "train", v1alpha1.StageScheduling{QueueName: "gpu"}, jobs.Bounds{}, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := everyStage()[tt.stage]
 			w.Scheduling = &v1alpha1.SchedulingSpec{Sample: &tt.own, Track: &tt.own, Train: &tt.own}
-			if got := jobs.BoundsOf(jobs.Build(w)); got != tt.want {
+			job := jobs.Build(w)
+			if got := jobs.BoundsOf(job); got != tt.want {
 				t.Errorf("from %d to %d, want %d to %d", got.Least, got.Most, tt.want.Least, tt.want.Most)
+			}
+			if got := jobs.Least(job); got != tt.least {
+				t.Errorf("needs room for %d, want %d", got, tt.least)
 			}
 		})
 	}

@@ -85,6 +85,41 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// TestQueuedJobs: a Job for a queue is created, as wide as it is, once there is room for what the queue may admit at least.
+func TestQueuedJobs(t *testing.T) {
+	tests := []struct {
+		name string
+		// used GPUs, of which a queue has lent some.
+		used int64
+		lent int32
+		job  func(*batchv1.Job)
+		says string
+	}{
+		{"room for all", 1, 0, nil, ""},
+		{"room for some, which the queue does not know", 2, 0, nil, `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (2 of 4 used, 3 needed)`},
+		{"room for as few as it may be admitted with", 2, 0, func(j *batchv1.Job) { j.Annotations = map[string]string{"kueue.x-k8s.io/job-min-parallelism": "2"} }, ""},
+		{"used by those whom the queue admitted", 4, 4, nil, ""},
+		{"more than there will ever be", 0, 0, func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(5)) },
+			`the stage can never fit ResourceQuota "team-a": it asks for 5 requests.nvidia.com/gpu, and the limit is 4 in all`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			job := jobOf(1, 3)
+			job.Annotations, job.Spec.Suspend = nil, ptr.To(true)
+			job.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "gpus"}
+			if tt.job != nil {
+				tt.job(job)
+			}
+			wide, room := *job.Spec.Parallelism, fourGPUs(tt.used)
+			room.Lend(quota.Ask{Pod: &job.Spec.Template.Spec}, tt.lent)
+			says, fits := newSpace(&Base{Room: room}).place(job, samples)
+			if says != tt.says || fits != (says == "") || *job.Spec.Parallelism != wide {
+				t.Errorf("fits %v, %d pods, says %q\nwant %q", fits, *job.Spec.Parallelism, says, tt.says)
+			}
+		})
+	}
+}
+
 // TestWhatRunsGetsWiderAfterThoseThatWait: a Job with pods takes no more while another has none.
 func TestWhatRunsGetsWiderAfterThoseThatWait(t *testing.T) {
 	for name, tt := range map[string]struct {

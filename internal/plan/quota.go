@@ -46,7 +46,7 @@ type space struct {
 
 // AskOf is what a Job asks of quotas, and, where it does not exist yet, what is created with it.
 func AskOf(job *batchv1.Job, isNew bool) quota.Ask {
-	return quota.Ask{Pod: &job.Spec.Template.Spec, Job: isNew, Service: isNew && jobs.Gang(job)}
+	return quota.Ask{Pod: &job.Spec.Template.Spec, Job: isNew, Service: isNew && jobs.Gang(job), Queued: isNew && jobs.InQueue(job)}
 }
 
 // newSpace lets the object's own Jobs have what they have begun to take, before any other begins.
@@ -139,14 +139,15 @@ func waits(c *Child, lack *quota.Lack) {
 }
 
 // place finds room for a new Job, and makes it as wide as fits; says tells where that is less than it might be. Without room it is not
-// to be created. Of a Job in a queue, Kueue knows how wide it is to be, and when.
+// to be created. Of a Job in a queue, Kueue knows how wide it is to be, and when: what it may admit at least must have room by then, beside
+// all that Kueue cannot take back.
 func (s *space) place(o Object, at jobs.Place) (says string, fits bool) {
 	job, ok := o.(*batchv1.Job)
 	if !ok {
 		return "", true
 	}
 	ask, bounds := AskOf(job, true), jobs.BoundsOf(job)
-	if lack := s.lacks(Waiter{Place: at, Demand: quota.Demand{Ask: ask, Pods: bounds.Least}}); lack != nil {
+	if lack := s.lacks(Waiter{Place: at, Demand: quota.Demand{Ask: ask, Pods: jobs.Least(job)}}); lack != nil {
 		waiting := &Child{Place: at}
 		waits(waiting, lack)
 		s.short, s.wanting = append(s.short, waiting), true

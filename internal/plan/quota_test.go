@@ -93,6 +93,26 @@ func TestQuotas(t *testing.T) {
 			w.quota.usedUp = ""
 			w.steps(2)
 		}},
+		{name: "quota-without-room-for-what-a-queue-is-to-admit", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Iterations, s.Scheduling = 1, &v1alpha1.SchedulingSpec{QueueName: "team-a"}
+		}, play: func(w *world) {
+			prepared(w)
+			w.others(1)
+			w.steps(2)
+			w.others(0)
+			w.steps(2)
+		}},
+		{name: "quota-smaller-than-what-a-queue-is-to-admit", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
+			s.Iterations, s.Scheduling = 1, &v1alpha1.SchedulingSpec{QueueName: "team-a"}
+		}, play: func(w *world) {
+			w.withQuota().hard = 3
+			w.step()
+			w.succeed(w.child(v1alpha1.StagePrepare))
+			w.steps(2)
+			w.remark("the quota is raised")
+			w.quota.hard = 4
+			w.steps(2)
+		}},
 		{name: "quota-refuses-what-a-queue-admitted", script: rising, edit: func(s *v1alpha1.AlignmentRunSpec) {
 			s.Iterations, s.Scheduling = 1, &v1alpha1.SchedulingSpec{QueueName: "team-a"}
 		}, play: func(w *world) {

@@ -184,6 +184,40 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// TestQueued: what a queue has admitted is in its hand, and in the way of nobody whom it is to admit; of anybody else it is.
+func TestQueued(t *testing.T) {
+	one := pod("", "nvidia.com/gpu=1")
+	const full = `ResourceQuota "team-a" lacks 4 requests.nvidia.com/gpu (4 of 4 used, 4 needed)`
+	for _, tt := range []struct {
+		name         string
+		used         string
+		lent         int32
+		queued       string
+		withoutQueue string
+	}{
+		{"all used by others", "requests.nvidia.com/gpu=4", 0, full, full},
+		{"all lent by a queue", "requests.nvidia.com/gpu=4", 4, "", full},
+		{"some of it lent", "requests.nvidia.com/gpu=4", 3, `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (1 of 4 used, 4 needed)`, full},
+		{"lent, and not counted yet", "requests.nvidia.com/gpu=1", 3, "", `ResourceQuota "team-a" lacks 1 requests.nvidia.com/gpu (1 of 4 used, 4 needed)`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			room := quota.New([]corev1.ResourceQuota{quotaOf("requests.nvidia.com/gpu=4", tt.used)}, nil)
+			room.Lend(quota.Ask{Pod: one}, tt.lent)
+			for queued, want := range map[bool]string{true: tt.queued, false: tt.withoutQueue} {
+				if got := said(room.Clone().Lack(quota.Ask{Pod: one, Job: true, Queued: queued}, 4)); got != want {
+					t.Errorf("queued: %v, lacks %q\nwant %q", queued, got, want)
+				}
+			}
+		})
+	}
+	late := quota.New([]corev1.ResourceQuota{quotaOf("requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=1")}, nil)
+	late.Lend(quota.Ask{Pod: one}, 3)
+	late.Take(quota.Ask{Pod: one}, 1)
+	if got := late.Fit(quota.Ask{Pod: one, Queued: true}, 9); got != 3 {
+		t.Errorf("%d pods fit where one is promised and more is lent than counted: it makes no room for others", got)
+	}
+}
+
 // TestTake: what is promised is no longer free, in all quotas that it counts in; a clone keeps it.
 func TestTake(t *testing.T) {
 	small, big := pod("", "nvidia.com/gpu=1"), pod("", "nvidia.com/gpu=4")

@@ -25,8 +25,9 @@ type Room struct {
 type account struct {
 	name   string
 	scopes []corev1.ScopedResourceSelectorRequirement
-	// hard and used are the status', by which admission goes; taken is what will be used besides.
-	hard, used, taken corev1.ResourceList
+	// hard and used are the status', by which admission goes; taken is what will be used besides, and lent what a queue may take back
+	// of what is used.
+	hard, used, taken, lent corev1.ResourceList
 }
 
 // New is the room in a namespace with these quotas and limit ranges; nil where there are none.
@@ -38,7 +39,7 @@ func New(quotas []corev1.ResourceQuota, limits []corev1.LimitRange) *Room {
 	slices.SortFunc(r.limits, func(a, b corev1.LimitRange) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range quotas {
 		q := &quotas[i]
-		r.accounts = append(r.accounts, account{name: q.Name, scopes: scopes(q), hard: q.Status.Hard, used: q.Status.Used, taken: corev1.ResourceList{}})
+		r.accounts = append(r.accounts, account{name: q.Name, scopes: scopes(q), hard: q.Status.Hard, used: q.Status.Used, taken: corev1.ResourceList{}, lent: corev1.ResourceList{}})
 	}
 	slices.SortFunc(r.accounts, func(a, b account) int { return cmp.Compare(a.name, b.name) })
 	return r
@@ -62,6 +63,8 @@ type Ask struct {
 	Pod *corev1.PodSpec
 	// Job says that the Job itself does not exist yet, and Service that its Service does not.
 	Job, Service bool
+	// Queued says that a queue is to admit the Job: what queues have lent to others is not in its way.
+	Queued bool
 }
 
 // Demand is an Ask for a number of pods.
@@ -140,10 +143,25 @@ func (r *Room) Take(a Ask, n int32) {
 	}
 	pod := r.admitted(a.Pod)
 	for i := range r.accounts {
-		for name, q := range r.accounts[i].asked(a, pod, n) {
-			q.Add(r.accounts[i].taken[name])
-			r.accounts[i].taken[name] = q
-		}
+		add(r.accounts[i].taken, r.accounts[i].asked(a, pod, n))
+	}
+}
+
+// Lend says of n pods that are used already that a queue has admitted them, and takes them back for whom it admits instead.
+func (r *Room) Lend(a Ask, n int32) {
+	if r == nil {
+		return
+	}
+	pod := r.admitted(a.Pod)
+	for i := range r.accounts {
+		add(r.accounts[i].lent, r.accounts[i].asked(a, pod, n))
+	}
+}
+
+func add(list, more corev1.ResourceList) {
+	for name, q := range more {
+		q.Add(list[name])
+		list[name] = q
 	}
 }
 
@@ -195,13 +213,13 @@ func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
 			continue
 		}
 		missing := needed.DeepCopy()
-		missing.Add(c.used[name])
-		missing.Add(c.taken[name])
+		used := c.inTheWay(a, name)
+		missing.Add(used)
 		if missing.Cmp(hard) <= 0 {
 			continue
 		}
 		missing.Sub(hard)
-		short = append(short, fmt.Sprintf("%s %s (%s, %s needed)", text(missing), name, c.usage(name), text(needed)))
+		short = append(short, fmt.Sprintf("%s %s (%s of %s used, %s needed)", text(missing), name, text(used), text(hard), text(needed)))
 	}
 	if len(beyond) > 0 {
 		return &Lack{TooSmall: true, Message: fmt.Sprintf("the stage can never fit ResourceQuota %q: it asks for %s", c.name, strings.Join(beyond, "; for "))}
@@ -212,12 +230,18 @@ func (c *account) lack(a Ask, pod *corev1.PodSpec, n int32) *Lack {
 	return &Lack{Message: fmt.Sprintf("ResourceQuota %q lacks %s", c.name, strings.Join(short, ", "))}
 }
 
-// usage of a resource, for people. What is promised counts as used: it is so in a moment, and those who wait are not to be told
-// of each pod that comes and goes.
-func (c *account) usage(name corev1.ResourceName) string {
+// inTheWay is what of a resource is used. What is promised counts as used: it is so in a moment, and those who wait are not to be
+// told of each pod that comes and goes.
+func (c *account) inTheWay(a Ask, name corev1.ResourceName) resource.Quantity {
 	used := c.used[name].DeepCopy()
+	if lent := c.lent[name]; a.Queued {
+		used.Sub(lent)
+		if used.Sign() < 0 {
+			used = resource.Quantity{Format: used.Format}
+		}
+	}
 	used.Add(c.taken[name])
-	return fmt.Sprintf("%s of %s used", text(used), text(c.hard[name]))
+	return used
 }
 
 // asked is what a Job with n pods counts for in the quota: only what the quota bounds, and nothing that is zero.
