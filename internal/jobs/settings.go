@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -105,6 +106,36 @@ func (g GPUs) Of(p *corev1.PodSpec) int64 {
 		n += g.Claims[ptr.Deref(claim.ResourceClaimTemplateName, "")]
 	}
 	return n
+}
+
+// Foreign is a resource that a run asks for in a stage and that nothing would count: neither one that every container uses, nor the
+// runtime's GPUs, nor one that the runtime's own stage names. Devices by such a name would be GPUs beside every limit.
+func Foreign(w Work) (name corev1.ResourceName, found bool) {
+	asked := ptr.Deref(stageScheduling(w).Resources, corev1.ResourceRequirements{})
+	own := ptr.Deref(template(Work{Spec: w.Spec, Runtime: w.Runtime}).Resources, corev1.ResourceRequirements{})
+	gpu := CountedBy(w.Runtime).Resource
+	var foreign []corev1.ResourceName
+	for _, list := range []corev1.ResourceList{asked.Limits, asked.Requests} {
+		for n := range list {
+			_, limited := own.Limits[n]
+			_, requested := own.Requests[n]
+			if n != gpu && !common(n) && !limited && !requested {
+				foreign = append(foreign, n)
+			}
+		}
+	}
+	if len(foreign) == 0 {
+		return "", false
+	}
+	return slices.Min(foreign), true
+}
+
+func common(n corev1.ResourceName) bool {
+	switch n {
+	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
+		return true
+	}
+	return strings.HasPrefix(string(n), corev1.ResourceHugePagesPrefix)
 }
 
 // MostGPUs that the pods of a stage of the runtime hold at a time.

@@ -25,40 +25,52 @@ func notAllowed(runtime *v1alpha1.AlignmentRuntime, namespace string) *failure {
 		fmt.Sprintf("AlignmentRuntime %q does not list namespace %q in allowedNamespaces; waiting until a cluster admin adds it", runtime.Name, namespace)}
 }
 
-// exceeds says which limit of the runtime a run does not keep; nil when it keeps all. Its pods are made as taken says.
+// exceeds says which limit of the runtime a run does not keep, or what it asks for that no limit would count; nil when it keeps
+// all. Its pods are made as taken says.
 func exceeds(run *v1alpha1.AlignmentRunSpec, runtime *v1alpha1.AlignmentRuntime, taken *v1alpha1.AlignmentRuntimeSpec) *failure {
 	limits := ptr.Deref(runtime.Spec.Limits, v1alpha1.RuntimeLimits{})
-	over := func(what, limit string, most any) *failure {
-		return &failure{v1alpha1.ReasonLimitExceeded, fmt.Sprintf("%s, and limits.%s of AlignmentRuntime %q is %v; waiting until one of them is changed",
-			what, limit, runtime.Name, most)}
-	}
 	if limits.Iterations > 0 && run.Iterations > limits.Iterations {
-		return over(fmt.Sprintf("spec.iterations is %d", run.Iterations), "iterations", limits.Iterations)
+		return over(runtime, fmt.Sprintf("spec.iterations is %d", run.Iterations), "iterations", limits.Iterations)
 	}
 	if most := limits.GPUHours; most != "" {
 		switch b := run.Budget; {
 		case b == nil:
-			return over("spec.budget is missing", "gpuHours", most)
+			return over(runtime, "spec.budget is missing", "gpuHours", most)
 		case decimal(v1alpha1.Fraction(b.GPUHours)) > decimal(v1alpha1.Fraction(most)):
-			return over(fmt.Sprintf("spec.budget.gpuHours is %s", b.GPUHours), "gpuHours", most)
+			return over(runtime, fmt.Sprintf("spec.budget.gpuHours is %s", b.GPUHours), "gpuHours", most)
 		}
 	}
 	training := ptr.Deref(run.Training, v1alpha1.TrainingSpec{})
 	if limits.Nodes > 0 && training.Nodes > limits.Nodes {
-		return over(fmt.Sprintf("spec.training.nodes is %d", training.Nodes), "nodes", limits.Nodes)
-	}
-	if limits.GPUsPerStage == 0 {
-		return nil
+		return over(runtime, fmt.Sprintf("spec.training.nodes is %d", training.Nodes), "nodes", limits.Nodes)
 	}
 	for _, stage := range []contract.Stage{contract.Sample, contract.Track, contract.Train} {
-		gpus := jobs.MostGPUs(jobs.Work{
+		w := jobs.Work{
 			Spec: contract.Spec{Stage: stage}, Runtime: taken, Scheduling: run.Scheduling, Nodes: training.Nodes, GPUsPerNode: training.GPUsPerNode,
-		})
-		if gpus > int64(limits.GPUsPerStage) {
-			return over(fmt.Sprintf("the pods of stage %s would hold %d GPUs at a time", stage, gpus), "gpusPerStage", limits.GPUsPerStage)
+		}
+		if name, found := jobs.Foreign(w); found {
+			return &failure{v1alpha1.ReasonLimitExceeded, fmt.Sprintf("spec.scheduling.%s.resources asks for %s, which AlignmentRuntime %q neither counts "+
+				"as GPUs nor asks for in its %s.resources; waiting until it is left out", stage, name, runtime.Name, stage)}
+		}
+		if f := tooManyGPUs(w, runtime); f != nil {
+			return f
 		}
 	}
 	return nil
+}
+
+// tooManyGPUs says that the pods of a stage would hold more GPUs at a time than the runtime allows.
+func tooManyGPUs(w jobs.Work, runtime *v1alpha1.AlignmentRuntime) *failure {
+	most := ptr.Deref(runtime.Spec.Limits, v1alpha1.RuntimeLimits{}).GPUsPerStage
+	if gpus := jobs.MostGPUs(w); most > 0 && gpus > int64(most) {
+		return over(runtime, fmt.Sprintf("the pods of stage %s would hold %d GPUs at a time", w.Spec.Stage, gpus), "gpusPerStage", most)
+	}
+	return nil
+}
+
+func over(runtime *v1alpha1.AlignmentRuntime, what, limit string, most any) *failure {
+	return &failure{v1alpha1.ReasonLimitExceeded, fmt.Sprintf("%s, and limits.%s of AlignmentRuntime %q is %v; waiting until one of them is changed",
+		what, limit, runtime.Name, most)}
 }
 
 // policyHolds says why a run that was accepted may start nothing new. A runtime that was deleted says nothing any more: its

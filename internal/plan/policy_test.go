@@ -105,6 +105,13 @@ func TestLimits(t *testing.T) {
 	gpus := func(n string) *corev1.ResourceRequirements {
 		return &corev1.ResourceRequirements{Limits: corev1.ResourceList{"amd.com/gpu": resource.MustParse(n)}}
 	}
+	only := func(names ...corev1.ResourceName) *corev1.ResourceRequirements {
+		r := &corev1.ResourceRequirements{Limits: corev1.ResourceList{}}
+		for _, n := range names {
+			r.Limits[n] = resource.MustParse("1")
+		}
+		return r
+	}
 	all := v1alpha1.RuntimeLimits{Iterations: 3, GPUHours: "100.5", Nodes: 4, GPUsPerStage: 8}
 	tests := []struct {
 		name  string
@@ -128,6 +135,18 @@ func TestLimits(t *testing.T) {
 		{"GPUs of a node", all, func(s *v1alpha1.AlignmentRunSpec) { s.Training.GPUsPerNode = 9 }, "the pods of stage train would hold 9 GPUs"},
 		{"a node too many", all, func(s *v1alpha1.AlignmentRunSpec) { s.Training.Nodes = 5 }, "spec.training.nodes is 5, and limits.nodes"},
 		{"GPUs of all nodes", all, func(s *v1alpha1.AlignmentRunSpec) { s.Training.Nodes, s.Training.GPUsPerNode = 3, 3 }, "the pods of stage train would hold 9 GPUs"},
+		{"devices of another name", v1alpha1.RuntimeLimits{}, func(s *v1alpha1.AlignmentRunSpec) {
+			s.Scheduling.Sample = &v1alpha1.StageScheduling{Resources: only("nvidia.com/gpu")}
+		}, `spec.scheduling.sample.resources asks for nvidia.com/gpu, which AlignmentRuntime "synthetic" neither counts as GPUs nor asks for in its sample.resources`},
+		{"requests of another name", all, func(s *v1alpha1.AlignmentRunSpec) {
+			s.Scheduling.Train = &v1alpha1.StageScheduling{Resources: &corev1.ResourceRequirements{Requests: only("example.com/nic").Limits}}
+		}, "spec.scheduling.train.resources asks for example.com/nic"},
+		{"devices that the stage has", all, func(s *v1alpha1.AlignmentRunSpec) {
+			s.Scheduling.Sample = &v1alpha1.StageScheduling{Resources: only("example.com/nic")}
+		}, ""},
+		{"what every container uses", all, func(s *v1alpha1.AlignmentRunSpec) {
+			s.Scheduling.Train = &v1alpha1.StageScheduling{Resources: only("cpu", "memory", "ephemeral-storage", "hugepages-2Mi")}
+		}, ""},
 		{"no limits", v1alpha1.RuntimeLimits{}, func(s *v1alpha1.AlignmentRunSpec) {
 			s.Iterations, s.Budget, s.Training.Nodes, s.Training.GPUsPerNode = 10000, nil, 64, 64
 		}, ""},
@@ -137,6 +156,7 @@ func TestLimits(t *testing.T) {
 			w := newWorld(t, rising)
 			w.runtime.Spec.Limits, w.runtime.Spec.GPUResourceName = &tt.limit, "amd.com/gpu"
 			w.runtime.Spec.Sample = v1alpha1.StageTemplate{Shards: 8, Resources: gpus("1")}
+			w.runtime.Spec.Sample.Resources.Requests = only("example.com/nic").Limits
 			w.runtime.Spec.Track = v1alpha1.StageTemplate{Shards: 3, PodSettings: v1alpha1.PodSettings{
 				ResourceClaims: []v1alpha1.StageResourceClaim{{Name: "gpu", ResourceClaimTemplateName: "two", GPUs: ptr.To(int32(2))}},
 			}}

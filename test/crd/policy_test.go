@@ -66,7 +66,7 @@ spec:
   gpuResourceName: amd.com/gpu
   sample: {shards: 8, resources: {limits: {amd.com/gpu: "1"}}}
   track: {shards: 2, resourceClaims: [{name: a, resourceClaimTemplateName: two, gpus: 2}, {name: b, resourceClaimTemplateName: nic, gpus: 0}]}
-  train: {resources: {limits: {amd.com/gpu: 8}}}
+  train: {resources: {limits: {amd.com/gpu: 8, example.com/nic: 1}}}
 `))
 
 	t.Run("namespaces", func(t *testing.T) {
@@ -104,6 +104,15 @@ spec:
 			{"a node too many", `spec: {training: {nodes: 5, gpusPerNode: 1}}`, "spec.training.nodes: 5 is more than the 4 of limits.nodes of" + of},
 			{"GPUs of all nodes", `spec: {training: {nodes: 3, gpusPerNode: 3}}`, "spec.training: its pods would hold 9 GPUs"},
 			{"few of each", `spec: {training: {nodes: 4, gpusPerNode: 2}}`, ""},
+			{"the runtime's GPUs, which its tracking claims", `spec: {scheduling: {track: {resources: {limits: {amd.com/gpu: 1}}}}}`, ""},
+			{"devices of another name", `spec: {scheduling: {sample: {resources: {limits: {nvidia.com/gpu: 9}}}}}`,
+				"spec.scheduling.sample.resources: asks for nvidia.com/gpu, which" + of + " neither counts as GPUs nor asks for in its sample.resources"},
+			{"of the tracking", `spec: {scheduling: {track: {resources: {requests: {example.com/nic: 1}}}}}`, "spec.scheduling.track.resources: asks for example.com/nic, which" + of},
+			{"of the training", `spec: {scheduling: {train: {resources: {limits: {nvidia.com/mig-1g.10gb: 7}}}}}`,
+				"spec.scheduling.train.resources: asks for nvidia.com/mig-1g.10gb, which" + of},
+			{"one that the stage has", `spec: {scheduling: {train: {resources: {limits: {example.com/nic: 2}, requests: {example.com/nic: 2}}}}}`, ""},
+			{"another stage has it", `spec: {scheduling: {sample: {resources: {limits: {example.com/nic: 2}}}}}`, "spec.scheduling.sample.resources: asks for example.com/nic"},
+			{"what every container uses", `spec: {scheduling: {sample: {resources: {requests: {cpu: 2, ephemeral-storage: 1Gi}, limits: {memory: 1Gi, hugepages-2Mi: 4Mi}}}}}`, ""},
 			{"another runtime", `spec: {runtimeRef: {name: everybodys}, iterations: 9, budget: null}`, ""},
 		})
 	})
@@ -111,7 +120,7 @@ spec:
 	// Limits that are lowered leave what exists as it is; nothing gets worse.
 	t.Run("updates", func(t *testing.T) {
 		run := stored(t, naming(t, "lowered", `{spec: {iterations: 5, budget: {gpuHours: "500"}, suspend: true, scheduling: {sample: {shards: 16}}}}`))
-		free := stored(t, naming(t, "lowered", `{metadata: {name: free}, spec: {iterations: 2}}`))
+		free := stored(t, naming(t, "lowered", `{metadata: {name: free}, spec: {iterations: 2, suspend: true, scheduling: {train: {resources: {limits: {amd.com/gpu: 1}}}}}}`))
 		stored(t, changed(t, base, `
 metadata: {name: lowered}
 spec: {limits: {iterations: 3, gpuHours: "100", gpusPerStage: 4}, sample: {resources: {limits: {nvidia.com/gpu: 1}}}}`))
@@ -130,6 +139,8 @@ spec: {limits: {iterations: 3, gpuHours: "100", gpusPerStage: 4}, sample: {resou
 		update(t, free, []creation{
 			{"a label, without the budget that is missing", `metadata: {labels: {a: b}}`, ""},
 			{"a budget at last", `spec: {budget: {gpuHours: "100"}}`, ""},
+			{"a queue, and still devices that the runtime does not count", `spec: {scheduling: {queueName: q}}`, "spec.scheduling.train.resources: asks for amd.com/gpu"},
+			{"those left out", `spec: {scheduling: {queueName: q, train: {resources: {limits: {amd.com/gpu: null, memory: 1Gi}}}}}`, ""},
 			{"too great a one", `spec: {budget: {gpuHours: "101"}}`, "spec.budget.gpuHours: 101"},
 		})
 	})
