@@ -71,7 +71,7 @@ const (
 	// ReasonNamespaceNotAllowed surfaces while the runtime does not list the object's namespace; on Suspended, of a run that
 	// had begun.
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
-	// ReasonLimitExceeded surfaces while a run asks for more than the runtime's limits, or for devices that they do not count; on
+	// ReasonLimitExceeded surfaces while a run or a batch asks for more than the runtime's limits, or for devices that they do not count; on
 	// Suspended, if it had begun.
 	ReasonLimitExceeded = "LimitExceeded"
 	// ReasonPromptsNotFound surfaces while a ConfigMap that the run's prompts come from, or its key, does not exist.

@@ -1,7 +1,7 @@
 package v1alpha1
 
-// RuntimeLimits bound what an AlignmentRun may ask of a runtime. Admission refuses what exceeds them, and the operator starts no
-// stage of a run that exceeds them as they are now.
+// RuntimeLimits bound what an AlignmentRun may ask of a runtime, and gpusPerStage what the tracking of a ScoringBatch of a user's own
+// holds. Admission refuses what exceeds them, and the operator starts no stage of what exceeds them as they are now.
 //
 // +kubebuilder:validation:MinProperties=1
 type RuntimeLimits struct {

@@ -126,12 +126,29 @@ func (b *Base) withdrawn(parent *Parent, namespace string) *failure {
 	return notAllowed(b.Runtime, namespace)
 }
 
-// allow sets how the object of the stages stands: withdrawn is why none of them may start, nil where they may.
-func (s *stages) allow(cond conditions, withdrawn *failure) {
-	if withdrawn == nil {
+// withheld says why a batch without a run above it may start nothing.
+func (p *batchPlan) withheld() *failure {
+	if f := p.withdrawn(p.parent, p.batch.Namespace); f != nil || p.parent != nil || p.Runtime == nil {
+		return f
+	}
+	return batchExceeds(p.batch, p.Runtime, &p.status.Runtime.Spec)
+}
+
+// batchExceeds says which limit of the runtime a batch without a run above it does not keep. It has no iterations, no training and
+// no budget: what can be too much is its tracking, with the pods that taken says.
+func batchExceeds(batch *v1alpha1.ScoringBatch, runtime *v1alpha1.AlignmentRuntime, taken *v1alpha1.AlignmentRuntimeSpec) *failure {
+	if batch.Spec.Tracking == v1alpha1.TrackingStored {
+		return nil
+	}
+	return tooManyGPUs(jobs.Work{Spec: contract.Spec{Stage: contract.Track}, Runtime: taken}, runtime)
+}
+
+// allow sets how the object of the stages stands: withheld is why none of them may start, nil where they may.
+func (s *stages) allow(cond conditions, withheld *failure) {
+	if withheld == nil {
 		cond.run()
 		return
 	}
 	s.held = everyStage
-	cond.wait(withdrawn)
+	cond.wait(withheld)
 }

@@ -180,6 +180,49 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A batch without a run above it has the runtime's tracking, and waits until the runtime allows as many GPUs.
+func TestLimitsOfBatches(t *testing.T) {
+	y := newBatchYard(t)
+	y.runtime.Spec.Track.Shards = 4
+	y.runtime.Spec.Track.ResourceClaims = []v1alpha1.StageResourceClaim{{Name: "gpu", ResourceClaimTemplateName: "two", GPUs: ptr.To(int32(2))}}
+	expect := func(when string, held bool, jobs int) {
+		t.Helper()
+		y.step()
+		c := meta.FindStatusCondition(y.status.Conditions, v1alpha1.ConditionReconciling)
+		said := c.Reason == v1alpha1.ReasonLimitExceeded &&
+			strings.HasPrefix(c.Message, `the pods of stage track would hold 8 GPUs at a time, and limits.gpusPerStage of AlignmentRuntime "synthetic" is 7`)
+		if said != held || len(y.children) != jobs {
+			t.Errorf("%s: condition %+v, %d Jobs; want it held: %v, and %d Jobs", when, c, len(y.children), held, jobs)
+		}
+	}
+	seven, eight := &v1alpha1.RuntimeLimits{GPUsPerStage: 7}, &v1alpha1.RuntimeLimits{GPUsPerStage: 8, GPUHours: "1", Iterations: 1, Nodes: 1}
+
+	y.runtime.Spec.Limits = seven
+	expect("before it is accepted", true, 0)
+	if y.status.Runtime != nil {
+		t.Error("the runtime was taken, and with it a number of shards that cannot change")
+	}
+	y.runtime.Spec.Limits = eight
+	expect("at the limit", false, 1)
+	y.runtime.Spec.Limits = seven
+	y.fail(v1alpha1.StageTrack, "Storage", false)
+	expect("lowered, with an attempt that failed", true, 1)
+	y.runtime.Spec.Limits = eight
+	expect("raised again", false, 2)
+
+	y = newBatchYard(t)
+	y.runtime.Spec.Track.Shards, y.runtime.Spec.Limits, y.batch.Spec.Tracking = 4, seven, v1alpha1.TrackingStored
+	y.runtime.Spec.Track.ResourceClaims = []v1alpha1.StageResourceClaim{{Name: "gpu", ResourceClaimTemplateName: "two", GPUs: ptr.To(int32(2))}}
+	expect("without tracking", false, 1)
+
+	y = newBatchYard(t)
+	snapshot := &v1alpha1.RuntimeSnapshot{Spec: *y.runtime.Spec.DeepCopy()}
+	y.parent, y.runtime.Spec.Limits = &Parent{Name: "my-run", Runtime: snapshot, StartupDeadlineSeconds: 1800}, seven
+	snapshot.Spec.Track.Shards = 8
+	snapshot.Spec.Track.ResourceClaims = []v1alpha1.StageResourceClaim{{Name: "gpu", ResourceClaimTemplateName: "one", GPUs: ptr.To(int32(1))}}
+	expect("a run's, which is the run's to hold", false, 1)
+}
+
 // A run may not count the GPUs of a training that claims them.
 func TestClaimedGPUsAreTheRuntimesAlone(t *testing.T) {
 	w := newWorld(t, rising)

@@ -79,6 +79,9 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 	status.ObservedGeneration = batch.Generation
 	if status.Runtime == nil {
 		taken, waiting := snapshot(b, parent, batch.Spec.RuntimeRef.Name, batch.Namespace)
+		if waiting == nil && parent == nil {
+			waiting = batchExceeds(batch, b.Runtime, &taken.Spec)
+		}
 		if waiting != nil {
 			status.Phase = v1alpha1.PhasePending
 			cond.wait(waiting)
@@ -90,7 +93,7 @@ func ScoringBatch(b Base, batch *v1alpha1.ScoringBatch, parent *Parent) Next[v1a
 
 	p := &batchPlan{b, batch, parent, &status}
 	s := stages{now: b.Now, retries: ptr.Deref(batch.Spec.Retries, 0), children: b.Children, startup: startup(parent), space: newSpace(&b)}
-	s.allow(cond, b.withdrawn(parent, batch.Namespace))
+	s.allow(cond, p.withheld())
 	s.kept = p.kept
 	tracked := p.stored()
 	if tracked {

@@ -13,7 +13,7 @@ import (
 // governed installs the admission policies of config/policy for the duration of a test, and waits until they are in force.
 func governed(t *testing.T) {
 	t.Helper()
-	for _, file := range []string{"config/policy/namespaces.yaml", "config/policy/limits.yaml"} {
+	for _, file := range []string{"config/policy/namespaces.yaml", "config/policy/limits.yaml", "config/policy/batches.yaml"} {
 		for _, o := range documents(t, file) {
 			o.SetNamespace("")
 			stored(t, o)
@@ -24,12 +24,18 @@ metadata: {name: canary}
 spec: {limits: {iterations: 1}}`)
 	stored(t, canary)
 	run := naming(t, "canary", `spec: {iterations: 2}`)
+	small := changed(t, canary, `{metadata: {name: canary-of-few}, spec: {limits: {gpusPerStage: 1}, track: {shards: 2, resources: {limits: {nvidia.com/gpu: 1}}}}}`)
+	stored(t, small)
+	batch := document(t, "config/samples/scoringbatch.yaml", "ScoringBatch")
+	many := changed(t, batch, `spec: {runtimeRef: {name: canary-of-few}}`)
 	nobody := changed(t, canary, `{metadata: {name: canary-of-nobody}, spec: {allowedNamespaces: null}}`)
 	stored(t, nobody)
-	batch := changed(t, document(t, "config/samples/scoringbatch.yaml", "ScoringBatch"), `spec: {runtimeRef: {name: canary-of-nobody}}`)
-	inForce := func(context.Context) (bool, error) { return answer(run) != nil && answer(batch) != nil, nil }
+	foreign := changed(t, batch, `spec: {runtimeRef: {name: canary-of-nobody}}`)
+	inForce := func(context.Context) (bool, error) {
+		return answer(run) != nil && answer(foreign) != nil && answer(many) != nil, nil
+	}
 	if err := wait.PollUntilContextTimeout(context.Background(), 100*time.Millisecond, time.Minute, true, inForce); err != nil {
-		t.Fatalf("the policies do not come into force: a run is answered %v, a batch %v", answer(run), answer(batch))
+		t.Fatalf("the policies do not come into force: a run is answered %v, batches %v and %v", answer(run), answer(foreign), answer(many))
 	}
 }
 
@@ -114,6 +120,25 @@ spec:
 			{"another stage has it", `spec: {scheduling: {sample: {resources: {limits: {example.com/nic: 2}}}}}`, "spec.scheduling.sample.resources: asks for example.com/nic"},
 			{"what every container uses", `spec: {scheduling: {sample: {resources: {requests: {cpu: 2, ephemeral-storage: 1Gi}, limits: {memory: 1Gi, hugepages-2Mi: 4Mi}}}}}`, ""},
 			{"another runtime", `spec: {runtimeRef: {name: everybodys}, iterations: 9, budget: null}`, ""},
+		})
+	})
+
+	// A batch of a user's own has the runtime's tracking; a run's batch has the run's, which was asked about the run.
+	t.Run("batches", func(t *testing.T) {
+		stored(t, changed(t, base, `
+metadata: {name: tracks-with-nine}
+spec: {limits: {gpusPerStage: 8, gpuHours: "1"}, gpuResourceName: amd.com/gpu, track: {shards: 3, resources: {limits: {amd.com/gpu: 1}},
+  resourceClaims: [{name: a, resourceClaimTemplateName: two, gpus: 2}, {name: b, resourceClaimTemplateName: nic, gpus: 0}]}}`))
+		refused := `spec.tracking: its pods would hold 9 GPUs at a time, more than the 8 of limits.gpusPerStage of AlignmentRuntime "tracks-with-nine"`
+		batch := changed(t, document(t, "config/samples/scoringbatch.yaml", "ScoringBatch"), `spec: {runtimeRef: {name: tracks-with-nine}}`)
+		eventually(t, batch, refused)
+		create(t, batch, []creation{
+			{"too many GPUs", `{}`, refused},
+			{"no tracking", `spec: {tracking: Stored}`, ""},
+			{"a run's", `metadata: {ownerReferences: [{apiVersion: alignment.spatialalign.dev/v1alpha1, kind: AlignmentRun, name: r, uid: u, controller: true}]}`, ""},
+			{"of a run that does not control it", `metadata: {ownerReferences: [{apiVersion: alignment.spatialalign.dev/v1alpha1, kind: AlignmentRun, name: r, uid: u}]}`, refused},
+			{"at the limit", `spec: {runtimeRef: {name: limited}}`, ""},
+			{"no limit", `spec: {runtimeRef: {name: everybodys}}`, ""},
 		})
 	})
 
