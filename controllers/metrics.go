@@ -44,6 +44,8 @@ type gauges struct {
 	elected <-chan struct{}
 	clock   clock.PassiveClock
 	rooms   *rooms
+	// counters forget what is gone when they are asked.
+	counters *metrics.Counters
 }
 
 // gaugesTimeout is for a cache that is not filled yet.
@@ -66,6 +68,7 @@ func (g gauges) Collect(values chan<- prometheus.Metric) {
 		ctrl.Log.WithName("metrics").Error(err, "the gauges are left out") // the counters need not be
 		return
 	}
+	g.counters.Forget(observed)
 	for _, v := range metrics.Gauges(observed) {
 		values <- v.Const()
 	}
@@ -74,13 +77,16 @@ func (g gauges) Collect(values chan<- prometheus.Metric) {
 func (g gauges) observe(ctx context.Context) (metrics.Observed, error) {
 	var runs v1alpha1.AlignmentRunList
 	var batches v1alpha1.ScoringBatchList
+	var datasets v1alpha1.PreferenceDatasetList
 	var jobs batchv1.JobList
 	var pods corev1.PodList
-	for _, list := range []client.ObjectList{&runs, &batches, &jobs, &pods} {
+	for _, list := range []client.ObjectList{&runs, &batches, &datasets, &jobs, &pods} {
 		if err := g.cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return metrics.Observed{}, err
 		}
 	}
 	now := g.clock.Now()
-	return metrics.Observed{Now: now, Runs: runs.Items, Batches: batches.Items, Jobs: jobs.Items, Pods: pods.Items, Held: g.rooms.held(now)}, nil
+	return metrics.Observed{
+		Now: now, Runs: runs.Items, Batches: batches.Items, Datasets: datasets.Items, Jobs: jobs.Items, Pods: pods.Items, Held: g.rooms.held(now),
+	}, nil
 }

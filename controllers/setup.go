@@ -100,7 +100,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config plan.Config, namespaces
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("spatialalign-operator"),
 		Clock: clock.RealClock{}, Config: config, Progress: NewHTTPProgress(), Workers: workers, Counters: metrics.NewCounters(registry),
 	}
-	if err := registry.Register(gauges{mgr.GetClient(), mgr.Elected(), e.Clock, &e.rooms}); err != nil {
+	if err := registry.Register(gauges{mgr.GetClient(), mgr.Elected(), e.Clock, &e.rooms, e.Counters}); err != nil {
 		return fmt.Errorf("register the gauges: %w", err)
 	}
 	e.Kueue = newKueue(mgr, e.Clock, namespaces)

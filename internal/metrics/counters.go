@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,7 +28,16 @@ type Counters struct {
 	wait                                                *prometheus.HistogramVec
 	// begun has every place whose series exist.
 	begun sync.Map
+	// seen is when something was last in a namespace, of a runtime, that has series; of Forget alone.
+	seen map[user]time.Time
+	lock sync.Mutex
 }
+
+// user of a runtime.
+type user struct{ namespace, runtime string }
+
+// kept is how long series outlive the last object that they are about: every scraper has their last value by then.
+const kept = time.Hour
 
 // NewCounters makes the counters, and registers them.
 func NewCounters(registry prometheus.Registerer) *Counters {
@@ -35,6 +45,7 @@ func NewCounters(registry prometheus.Registerer) *Counters {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"namespace", "runtime"}, labels...))
 	}
 	c := &Counters{
+		seen:          map[user]time.Time{},
 		used:          counter(UsedGPUSeconds, "GPU time of pods as it passes, from scheduling to end, as recorded in status.", "stage"),
 		gpuSeconds:    counter(GPUSeconds, "GPU time of pods that ended, by how they did: Succeeded, Failed or Interrupted.", "stage", "outcome"),
 		attempts:      counter(Attempts, "Attempts of stages that ended, by outcome: Succeeded, Interrupted, or the class of the failure.", "stage", "outcome"),
@@ -69,6 +80,40 @@ func (c *Counters) Begin(namespace, runtime string, s Status) {
 			}
 		}
 	}
+}
+
+// Forget drops the series of namespaces, and in them of runtimes, that nothing has been in for long: or they would be as many as ever were.
+func (c *Counters) Forget(o Observed) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	users := o.users()
+	c.begun.Range(func(p, _ any) bool {
+		u := user{p.(place).namespace, p.(place).runtime}
+		if _, known := c.seen[u]; !known || users[u] {
+			c.seen[u] = o.Now
+		}
+		return true
+	})
+	for u, last := range c.seen {
+		if o.Now.Sub(last) >= kept {
+			delete(c.seen, u)
+			c.drop(u)
+		}
+	}
+}
+
+func (c *Counters) drop(u user) {
+	c.begun.Range(func(p, _ any) bool {
+		if u == (user{p.(place).namespace, p.(place).runtime}) {
+			c.begun.Delete(p)
+		}
+		return true
+	})
+	labels := prometheus.Labels{"namespace": u.namespace, "runtime": u.runtime}
+	for _, v := range []*prometheus.CounterVec{c.used, c.gpuSeconds, c.attempts, c.interruptions, c.finished} {
+		v.DeletePartialMatch(labels)
+	}
+	c.wait.DeletePartialMatch(labels)
 }
 
 func (c *Counters) first(p place) bool {

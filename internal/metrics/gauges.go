@@ -52,11 +52,31 @@ type Observed struct {
 	Now     time.Time
 	Runs    []v1alpha1.AlignmentRun
 	Batches []v1alpha1.ScoringBatch
+	// Datasets have no gauges, but counters.
+	Datasets []v1alpha1.PreferenceDataset
 	// Jobs and Pods of ours.
 	Jobs []batchv1.Job
 	Pods []corev1.Pod
 	// Held are the stages that have no pod because a ResourceQuota leaves no room.
 	Held []Held
+}
+
+// users are the namespaces of what exists, each with the runtimes that are named there, and with none, as before an object is accepted.
+func (o *Observed) users() map[user]bool {
+	users := map[user]bool{}
+	add := func(namespace, runtime string) {
+		users[user{namespace, runtime}], users[user{namespace, ""}] = true, true
+	}
+	for i := range o.Runs {
+		add(o.Runs[i].Namespace, o.Runs[i].Spec.RuntimeRef.Name)
+	}
+	for i := range o.Batches {
+		add(o.Batches[i].Namespace, o.Batches[i].Spec.RuntimeRef.Name)
+	}
+	for i := range o.Datasets {
+		add(o.Datasets[i].Namespace, o.Datasets[i].Spec.RuntimeRef.Name)
+	}
+	return users
 }
 
 // Held is a stage with the pods that it needs to begin.

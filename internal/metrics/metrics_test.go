@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
 	"github.com/spatialalign/operator/internal/metrics"
@@ -99,6 +101,75 @@ spatialalign_gpu_seconds_total{namespace="team-a",outcome="Succeeded",runtime="w
 	if err := testutil.GatherAndCompare(registry, want, metrics.GPUSeconds); err != nil {
 		t.Error(err)
 	}
+}
+
+// Series of a namespace, or of a runtime in it, that nothing is in any more go after an hour, and begin at 0 when something comes back.
+func TestSeriesOfWhatIsGoneAreDropped(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	c := metrics.NewCounters(registry)
+	begin := func(namespace, runtime string) {
+		c.Begin(namespace, runtime, metrics.Status{Run: true, Stages: map[int32][]v1alpha1.StageStatus{0: {{Name: v1alpha1.StageSample}}}})
+	}
+	count := func(namespace, runtime string) {
+		begin(namespace, runtime)
+		c.Add(namespace, runtime, []metrics.Increment{{Metric: metrics.UsedGPUSeconds, Stage: "Sample", Value: 5}})
+	}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	// forget what is gone some minutes after the start, when there are these users of runtimes.
+	forget := func(minutes int, users ...string) {
+		o := metrics.Observed{Now: start.Add(time.Duration(minutes) * time.Minute)}
+		for i, u := range users {
+			namespace, runtime, _ := strings.Cut(u, "/")
+			m, ref := metav1.ObjectMeta{Namespace: namespace}, v1alpha1.RuntimeReference{Name: runtime}
+			switch i % 3 { // whatever kind it is
+			case 0:
+				o.Runs = append(o.Runs, v1alpha1.AlignmentRun{ObjectMeta: m, Spec: v1alpha1.AlignmentRunSpec{RuntimeRef: ref}})
+			case 1:
+				o.Batches = append(o.Batches, v1alpha1.ScoringBatch{ObjectMeta: m, Spec: v1alpha1.ScoringBatchSpec{RuntimeRef: ref}})
+			case 2:
+				o.Datasets = append(o.Datasets, v1alpha1.PreferenceDataset{ObjectMeta: m, Spec: v1alpha1.PreferenceDatasetSpec{RuntimeRef: ref}})
+			}
+		}
+		c.Forget(o)
+	}
+	expect := func(when string, want map[string]float64) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, others := map[string]float64{}, map[string]bool{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				label := map[string]string{}
+				for _, l := range m.GetLabel() {
+					label[l.GetName()] = l.GetValue()
+				}
+				place := label["namespace"] + "/" + label["runtime"]
+				others[place] = true
+				if f.GetName() == metrics.UsedGPUSeconds {
+					used[place] = m.GetCounter().GetValue()
+				}
+			}
+		}
+		if diff := cmp.Diff(want, used); diff != "" || len(others) != len(want) {
+			t.Errorf("%s: %s series of any metric: %v", when, diff, others)
+		}
+	}
+	all := map[string]float64{"team-a/wan": 5, "team-a/old": 5, "team-a/": 5, "team-b/wan": 5, "team-c/wan": 5}
+	for place := range all {
+		namespace, runtime, _ := strings.Cut(place, "/")
+		count(namespace, runtime)
+	}
+	forget(0, "team-a/wan", "team-b/wan", "team-c/wan")
+	forget(59, "team-b/wan", "team-b/wan", "team-a/wan")
+	expect("within the hour", all)
+	forget(60, "team-a/wan", "team-b/wan")
+	expect("after an hour", map[string]float64{"team-a/wan": 5, "team-a/": 5, "team-b/wan": 5})
+	forget(118, "team-a/wan")
+	begin("team-c", "wan")
+	forget(120, "team-a/wan")
+	expect("after another, with one that came back", map[string]float64{"team-a/wan": 5, "team-a/": 5, "team-c/wan": 0})
 }
 
 // Names, units and help texts are as Prometheus wants them.
