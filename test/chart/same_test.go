@@ -74,6 +74,27 @@ func TestStagePodPoliciesAgree(t *testing.T) {
 	}
 }
 
+// What the admin guide makes for its two teams is what makes a namespace ready, but for the quota on GPUs, which Kueue counts.
+func TestTeamsHaveWhatANamespaceNeeds(t *testing.T) {
+	var want []object
+	for _, team := range []string{"team-a", "team-b"} {
+		for _, o := range manifests(t, "config/samples/namespace-ready.yaml") {
+			switch o.GetKind() {
+			case "ResourceQuota":
+				continue
+			case "Namespace":
+				o.SetName(team)
+			default:
+				o.SetNamespace(team)
+			}
+			want = append(want, o)
+		}
+	}
+	if diff := gocmp.Diff(asYAML(t, sorted(want)), asYAML(t, manifests(t, "config/samples/kueue/teams.yaml"))); diff != "" {
+		t.Errorf("kueue/teams.yaml differs (-namespace-ready.yaml for each team +teams.yaml):\n%s", diff)
+	}
+}
+
 func TestNamespaceReadyHasTheStoreThatTheRuntimeNames(t *testing.T) {
 	runtimes, _ := render(t, "")
 	claim, _, err := unstructured.NestedString(ofKind(runtimes, "AlignmentRuntime")[0].Object, "spec", "store", "pvc", "claimName")

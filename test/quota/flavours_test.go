@@ -15,14 +15,12 @@ import (
 	"github.com/spatialalign/operator/api/v1alpha1"
 )
 
-// TestFlavourPerStage follows "A flavour per stage" of the guide: sampling and tracking get small GPUs, training a large one. The manifests are
-// the guide's; its two kinds of nodes do not exist, and kwok plays the pods.
+// TestFlavourPerStage gives the commands of "A flavour per stage" of the guide: sampling and tracking get small GPUs, training a large one. Its two kinds of nodes do not exist, and kwok plays the pods.
 func TestFlavourPerStage(t *testing.T) {
 	c := connect(t)
 	c.podsLast(time.Second, 2*time.Second)
-	for _, model := range []string{"l40s", "h100"} {
-		c.createAll(fmt.Sprintf(fakeNode, "node-"+model, "example.com/gpu: "+model))
-	}
+	c.createAll(fmt.Sprintf(fakeNode, "node-h100", "example.com/gpu: h100"))
+	c.createAll(fmt.Sprintf(fakeNode, "node-l40s", ""))
 	c.namespace("team-a", "")
 	c.namespace("team-b", "")
 	c.kubectl("label namespace team-a spatialalign.dev/pods=fake")
@@ -33,8 +31,12 @@ func TestFlavourPerStage(t *testing.T) {
 		c.kubectl("delete -f config/samples/kueue/queues.yaml -f config/samples/kueue/priorities.yaml -f config/samples/kueue/flavours-per-stage.yaml --ignore-not-found --timeout=60s")
 	})
 	c.kubectl("apply -f config/samples/kueue/queues.yaml -f config/samples/kueue/priorities.yaml")
-	c.kubectl("apply -f config/samples/kueue/flavours-per-stage.yaml")
-	c.kubectl("apply -f config/samples/kueue/two-flavours-run.yaml")
+	g := c.guide("5. A flavour per stage")
+	g.instead("gpu-1", "node-l40s")
+	g.gives("kubectl label node gpu-1 example.com/gpu=l40s", "node/node-l40s labeled")
+	g.gives("kubectl apply -f config/samples/kueue/flavours-per-stage.yaml", "(?s)resourceflavor.*/l40s.*clusterqueue.*/team-a-small.*localqueue.*/small-gpus")
+	g.gives("kubectl apply -f config/samples/kueue/two-flavours-run.yaml", "alignmentrun.*/two-flavours-run created")
+	g.done()
 	run := c.sample("config/samples/kueue/two-flavours-run.yaml")
 	c.succeeded(run, 6*time.Minute)
 

@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,12 +32,20 @@ func TestGang(t *testing.T) {
 	c.start(one)
 	c.succeeded(one, 6*time.Minute)
 
-	run := c.small("gang", "two-nodes", "gang")
-	run.Spec.Training = &v1alpha1.TrainingSpec{Nodes: 2}
-	c.start(run)
+	// The guide's run in sizes of this cluster, in a namespace without Kueue: TestTwoTeams has one in a queue.
+	run := c.small("gang", "two-nodes-run", "gang")
+	run.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AlignmentRun"}
+	run.Spec.Training = &v1alpha1.TrainingSpec{Nodes: c.sample("config/samples/kueue/two-nodes-run.yaml").Spec.Training.Nodes}
+	g := c.guide("Training on several nodes")
+	g.instead("config/samples/kueue/two-nodes-run.yaml", c.manifest(run))
+	g.instead("-n team-a", "-n gang")
+	g.gives("kubectl apply -f config/samples/kueue/two-nodes-run.yaml", "alignmentrun.*/two-nodes-run created")
 	pods := c.together(run, 0, 4*time.Minute)
-	c.kubectl("delete pod -n gang %s --grace-period=0 --force", pods["1"].Name)
+	g.gives("kubectl -n team-a get pods -l alignment.spatialalign.dev/gang=true", pods["0"].Name+" (?s:.*)"+pods["1"].Name)
+	g.gives("kubectl -n team-a delete pod", `^pod "`+pods["1"].Name+`" force deleted`)
 	deleted := c.again(run, 1)
+	g.sees("kubectl -n team-a get alignmentrun two-nodes-run", `"attempt":1`)
+	g.done()
 	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 0 {
 		t.Errorf("%d failures are charged for a pod that was deleted: %s", rec.Failures, rec.Message)
 	}
