@@ -81,7 +81,10 @@ func TestGuide(t *testing.T) {
 	c.patch("workload -n team-a "+workload, `{"spec": {"active": true}}`) // as its comment says
 	c.within(2*time.Minute, "the run samples", func() bool { return c.ran(run) })
 
-	// Training on several nodes.
+	// A plain ResourceQuota, and training on several nodes.
+	g.skips("sed 's/alignment$/team-d/'", "TestExhaustedResourceQuota")
+	g.skips("kubectl -n team-d get alignmentruns", "TestExhaustedResourceQuota")
+	g.skips("kubectl -n team-d patch resourcequota", "TestExhaustedResourceQuota")
 	g.skips("kubectl apply -f config/samples/kueue/two-nodes-run.yaml", "TestGang")
 	g.skips("kubectl -n team-a get pods", "TestGang")
 	g.skips("kubectl -n team-a delete pod", "TestGang")

@@ -30,19 +30,21 @@ spec:
       resources: {limits: {nvidia.com/gpu: %[3]d}}
 `
 
-// TestExhaustedResourceQuota: a run whose namespace has used up its quota of GPUs says so, does not knock, and goes on as soon and as far as
+// TestExhaustedResourceQuota gives the commands of "A plain ResourceQuota" of the guide: a run whose namespace has used up its quota of GPUs says so, does not knock, and goes on as soon and as far as
 // there is room.
 func TestExhaustedResourceQuota(t *testing.T) {
 	c := connect(t)
-	c.namespace("quota-full", "4")
+	g := c.guide("A plain ResourceQuota")
+	c.Cleanup(func() { c.kubectl("delete namespace team-d --ignore-not-found --timeout=120s") })
+	g.gives("sed 's/alignment$/team-d/' config/samples/namespace-ready.yaml", "(?s)namespace/team-d created.*resourcequota/team-d created")
 	c.runtime("quota-full", 0)
 
-	// Somebody else holds the 4 GPUs of ResourceQuota alignment.
+	// Somebody else holds the 4 GPUs of ResourceQuota team-d.
 	c.apply(takes("two", 2))
 	c.apply(takes("two-more", 2))
 
 	// The run wants 4 GPUs for its samples, and makes do with 2.
-	run := c.small("quota-full", "waits", "quota-full")
+	run := c.small("team-d", "waits", "quota-full")
 	run.Spec.Scheduling = &v1alpha1.SchedulingSpec{Sample: &v1alpha1.StageScheduling{Shards: 4, MinParallel: 2}}
 	c.start(run)
 	c.within(2*time.Minute, "the prompts are prepared, without GPUs", func() bool {
@@ -51,9 +53,10 @@ func TestExhaustedResourceQuota(t *testing.T) {
 	})
 	told := c.says(10*time.Second, run, v1alpha1.ConditionQuotaReserved, metav1.ConditionFalse, v1alpha1.ReasonQuotaExceeded)
 	said := condition(run, v1alpha1.ConditionQuotaReserved).Message
-	if lacks := `ResourceQuota "quota-full" lacks 2 requests.nvidia.com/gpu`; !strings.Contains(said, lacks) {
+	if lacks := `ResourceQuota "team-d" lacks 2 requests.nvidia.com/gpu`; !strings.Contains(said, lacks) {
 		t.Errorf("the condition says %q, and not %q", said, lacks)
 	}
+	g.sees("kubectl -n team-d get alignmentruns", "")
 
 	// Half a minute later nothing was created for any stage but the one that has no GPUs, and nobody has tried to, in any namespace.
 	asked := c.asked()
@@ -61,21 +64,22 @@ func TestExhaustedResourceQuota(t *testing.T) {
 	if attempts := c.asked() - asked; attempts > 0 {
 		t.Errorf("%d Jobs or pods were asked for in half a minute in which the quota was full, want none", attempts)
 	}
-	prepared := c.kubectl("get jobs,pods -n quota-full -l %s=%s,%s=Prepare -o name", v1alpha1.LabelRun, run.Name, v1alpha1.LabelStage)
-	if all := c.kubectl("get jobs,pods,scoringbatches,preferencedatasets -n quota-full -l %s=%s -o name", v1alpha1.LabelRun, run.Name); all != prepared {
+	prepared := c.kubectl("get jobs,pods -n team-d -l %s=%s,%s=Prepare -o name", v1alpha1.LabelRun, run.Name, v1alpha1.LabelStage)
+	if all := c.kubectl("get jobs,pods,scoringbatches,preferencedatasets -n team-d -l %s=%s -o name", v1alpha1.LabelRun, run.Name); all != prepared {
 		t.Errorf("the run has\n%s\nwant only what prepared the prompts:\n%s", all, prepared)
 	}
 
 	// Two GPUs are given back: the least that the run makes do with.
-	c.kubectl("delete pod two -n quota-full")
+	c.kubectl("delete pod two -n team-d")
 	began := c.within(10*time.Second, "a Job of 2 pods at a time", func() bool {
 		jobs := c.jobs(run, v1alpha1.StageEvaluationSample)
 		jobs = append(jobs, c.jobs(run, v1alpha1.StageSample)...)
 		return len(jobs) == 1 && *jobs[0].Spec.Parallelism == 2
 	})
 
-	// So are the others: the same Job grows.
-	c.kubectl("delete pod two-more -n quota-full")
+	// The quota is raised by two more: the same Job grows.
+	g.gives("kubectl -n team-d patch resourcequota team-d", "patched")
+	g.done()
 	grown := c.within(10*time.Second, "the Job has 4 pods at a time", func() bool {
 		jobs := c.jobs(run, v1alpha1.StageEvaluationSample)
 		jobs = append(jobs, c.jobs(run, v1alpha1.StageSample)...)
@@ -86,7 +90,7 @@ func TestExhaustedResourceQuota(t *testing.T) {
 		told.Seconds(), said, began.Seconds(), grown.Seconds())
 }
 
-func takes(name string, gpus int) string { return fmt.Sprintf(taker, name, "quota-full", gpus) }
+func takes(name string, gpus int) string { return fmt.Sprintf(taker, name, "team-d", gpus) }
 
 // request is a line of the API server's metrics that counts requests to create Jobs or pods.
 var request = regexp.MustCompile(`(?m)^apiserver_request_total\{[^}]*resource="(?:jobs|pods)",scope="resource",subresource="",verb="POST"[^}]*\} (\S+)$`)
