@@ -12,18 +12,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spatialalign/operator/api/v1alpha1"
+	"github.com/spatialalign/operator/test/quota/guide"
 )
 
 // TestTopology: two racks of two nodes with 8 GPUs each, which Kueue knows by a Topology. A training in two pods of 8 GPUs that asks for one rack
 // waits until one has both its nodes, and says so meanwhile; one in three pods that would rather be in one rack is spread. The nodes do not
-// exist, and kwok plays the pods.
+// exist, and kwok plays the pods. Topology and flavour are those of the guide.
 func TestTopology(t *testing.T) {
 	c := connect(t)
 	c.podsLast(time.Second, 2*time.Second)
 	for _, node := range []string{"a-0", "a-1", "b-0", "b-1"} {
-		c.createAll(fmt.Sprintf(fakeNode, node, "example.com/rack: "+node[:1]))
+		c.createAll(fmt.Sprintf(fakeNode, node, "example.com/gpu: h100, example.com/rack: "+node[:1]))
 	}
 	c.crowdNamespace("racks")
+	topology := guide.Manifest(c.file("docs/admin.md"), "kind: Topology")
+	tolerant := strings.Replace(topology, "tolerations: []", "tolerations: [{key: kwok.x-k8s.io/node, operator: Exists}]", 1)
+	if tolerant == topology {
+		t.Fatalf("the guide's Topology and flavour leave no place for tolerations:\n%s", topology)
+	}
+	c.createAll(tolerant)
 	c.createAll(racks)
 
 	// A node of each rack is out of service.
@@ -60,11 +67,11 @@ func TestTopology(t *testing.T) {
 	// What Kueue does not know is said too.
 	lost := gangOf(2, "no-such-level", v1alpha1.TopologySpec{Required: "example.com/block"})
 	c.create(lost)
-	c.waitsFor(lost, "Pending", `Flavor "racks" does not contain the requested level`)
+	c.waitsFor(lost, "Pending", `Flavor "h100" does not contain the requested level`)
 	flat := gangOf(2, "no-topology", v1alpha1.TopologySpec{Preferred: "example.com/rack"})
 	flat.Spec.Scheduling.Train.QueueName = "elsewhere"
 	c.create(flat)
-	c.waitsFor(flat, "Pending", `Flavor "elsewhere" does not support TopologyAwareScheduling`)
+	c.waitsFor(flat, "Pending", `Flavor "l40s" does not support TopologyAwareScheduling`)
 	c.tell("two pods that ask for one rack are admitted %.1f s after a node of it came back; three that prefer one ran on %s", admitted.Seconds(), nodes)
 }
 
@@ -94,24 +101,8 @@ func (c cluster) placed(run *v1alpha1.AlignmentRun) string {
 	return strings.Join(nodes, " ")
 }
 
-// racks is a Topology and a queue of its nodes, beside a queue of another node.
+// racks is a queue of the guide's flavour with a Topology, beside a queue of another node, without.
 const racks = `
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: Topology
-metadata: {name: racks}
-spec:
-  levels:
-    - nodeLabel: example.com/rack
-    - nodeLabel: kubernetes.io/hostname
----
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: ResourceFlavor
-metadata: {name: racks}
-spec:
-  topologyName: racks
-  nodeLabels: {type: kwok}
-  tolerations: [{key: kwok.x-k8s.io/node, operator: Exists}]
----
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: ClusterQueue
 metadata: {name: racks}
@@ -120,7 +111,7 @@ spec:
   resourceGroups:
     - coveredResources: [nvidia.com/gpu]
       flavors:
-        - name: racks
+        - name: h100
           resources: [{name: nvidia.com/gpu, nominalQuota: 32}]
 ---
 apiVersion: kueue.x-k8s.io/v1beta2
@@ -130,7 +121,7 @@ spec: {clusterQueue: racks}
 ---
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: ResourceFlavor
-metadata: {name: elsewhere}
+metadata: {name: l40s}
 spec:
   nodeLabels: {kubernetes.io/hostname: kwok-0}
 ---
@@ -142,7 +133,7 @@ spec:
   resourceGroups:
     - coveredResources: [nvidia.com/gpu]
       flavors:
-        - name: elsewhere
+        - name: l40s
           resources: [{name: nvidia.com/gpu, nominalQuota: 4}]
 ---
 apiVersion: kueue.x-k8s.io/v1beta2
