@@ -114,7 +114,7 @@ test-e2e: $(GOTESTSUM) ## Run the end-to-end test on the local cluster (Linux, r
 	@hack/e2e.sh
 
 .PHONY: test-quota
-test-quota: $(GOTESTSUM) ## Play the admin guide on the local cluster with Kueue: quotas, two teams, whole runs, gangs, runtime policy (ITEMS: some of it; Linux, root)
+test-quota: $(GOTESTSUM) ## Play the admin guide on the local cluster with Kueue, before a release (half an hour; ITEMS=TestGuide: some of it; QUOTA=full: pods as long as in docs/benchmarks.md; Linux, root)
 	@hack/quota.sh
 
 .PHONY: test-worker

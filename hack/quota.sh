@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Plays docs/admin.md on the local cluster, with Kueue, 8 fake GPUs and a node that does not exist, and stops the cluster
-# afterwards if it was this script that started it. ITEMS=<regular expression of tests> plays some scenarios only.
+# afterwards if it was this script that started it: half an hour. It is no part of `make test`: run it before a release, and when
+# quotas, queues, trainings on several nodes, runtime policy, docs/admin.md or its manifests change.
+#   ITEMS=<regular expression of tests>  some scenarios only: ITEMS='^TestGuide$'
+#   QUOTA=full                           the crowds of runs with pods of 30 to 120 s, as docs/benchmarks.md shows them, not of 3 to
+#                                        12 s: up to three hours
 # Exit status 77: this machine cannot run the local cluster, nothing was tested.
 set -euo pipefail
 cd "$(dirname "$0")/.."
