@@ -21,14 +21,16 @@ import (
 	"github.com/spatialalign/operator/internal/contract"
 )
 
-// TestGang: two pods train together. One is deleted without a word, then the process of one is killed: each time both start anew, from the
-// last checkpoint. The first is a disruption, the second a failure, and the adapter is that of one undisturbed pod.
+// TestGang: two pods train together. One is deleted without a word, then the process of one is killed, then that of the other is stopped, so that
+// it hangs until its probe ends it: each time both start anew, from the last checkpoint. The first is a disruption, the others are failures, and
+// the adapter is that of one undisturbed pod.
 func TestGang(t *testing.T) {
 	c := connect(t)
 	c.namespace("gang", "4")
-	c.runtime("gang", 300*time.Millisecond)
+	c.runtime("swift", 0)
+	c.runtime("gang", time.Second) // long enough for a checkpoint between any two of the three
 
-	one := c.small("gang", "one-node", "gang")
+	one := c.small("gang", "one-node", "swift")
 	c.start(one)
 	c.succeeded(one, 6*time.Minute)
 
@@ -43,25 +45,31 @@ func TestGang(t *testing.T) {
 	pods := c.together(run, 0, 4*time.Minute)
 	g.gives("kubectl -n team-a get pods -l alignment.spatialalign.dev/gang=true", pods["0"].Name+" (?s:.*)"+pods["1"].Name)
 	g.gives("kubectl -n team-a delete pod", `^pod "`+pods["1"].Name+`" force deleted`)
-	deleted := c.again(run, 1)
+	deleted := c.again(run, 1, 2*time.Minute)
 	g.sees("kubectl -n team-a get alignmentrun two-nodes-run", `"attempt":1`)
 	g.done()
 	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 0 {
 		t.Errorf("%d failures are charged for a pod that was deleted: %s", rec.Failures, rec.Message)
 	}
 
-	c.kill(c.together(run, 1, 2*time.Minute)["0"].UID)
-	killed := c.again(run, 2)
+	c.signal(c.together(run, 1, 2*time.Minute)["0"].UID, syscall.SIGKILL)
+	killed := c.again(run, 2, 2*time.Minute)
 	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 1 {
 		t.Errorf("%d failures are charged for a process that was killed, want 1: %s", rec.Failures, rec.Message)
+	}
+
+	c.signal(c.together(run, 2, 2*time.Minute)["1"].UID, syscall.SIGSTOP)
+	hung := c.again(run, 3, 4*time.Minute)
+	if rec := stage(t, run, 1, v1alpha1.StageTrain); rec.Failures != 2 {
+		t.Errorf("%d failures are charged when a process hung besides, want 2: %s", rec.Failures, rec.Message)
 	}
 
 	c.succeeded(run, 6*time.Minute)
 	if is, was := best(t, run), best(t, one); is != was {
 		t.Errorf("the best adapter is %s, and that of one pod %s", is, was)
 	}
-	c.tell("two pods train again %.1f s after one was deleted, and %.1f s after the process of one was killed; best adapter %s as of one pod",
-		deleted.Seconds(), killed.Seconds(), best(t, run))
+	c.tell("two pods train again %.1f s after one was deleted, %.1f s after the process of one was killed, and %.1f s after that of one hung; best adapter %s as of one pod",
+		deleted.Seconds(), killed.Seconds(), hung.Seconds(), best(t, run))
 }
 
 // together waits until both pods of a training's attempt run and have saved a checkpoint, and returns them by their rank.
@@ -81,9 +89,9 @@ func (c cluster) together(run *v1alpha1.AlignmentRun, attempt int32, limit time.
 }
 
 // again waits until both pods of a training's next attempt train on from a checkpoint, and returns how long that took.
-func (c cluster) again(run *v1alpha1.AlignmentRun, attempt int32) time.Duration {
+func (c cluster) again(run *v1alpha1.AlignmentRun, attempt int32, limit time.Duration) time.Duration {
 	c.Helper()
-	took := c.within(2*time.Minute, "both pods of attempt "+strconv.Itoa(int(attempt))+" go on from a checkpoint", func() bool {
+	took := c.within(limit, "both pods of attempt "+strconv.Itoa(int(attempt))+" go on from a checkpoint", func() bool {
 		pods := c.gang(run, attempt)
 		if len(pods) < 2 {
 			return false
@@ -114,8 +122,8 @@ func (c cluster) gang(run *v1alpha1.AlignmentRun, attempt int32) map[string]*cor
 	return pods
 }
 
-// kill ends the process of a pod's stage, which the local cluster runs on this machine.
-func (c cluster) kill(pod types.UID) {
+// signal the process of a pod's stage, which the local cluster runs on this machine.
+func (c cluster) signal(pod types.UID, signal syscall.Signal) {
 	c.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
@@ -130,8 +138,8 @@ func (c cluster) kill(pod types.UID) {
 		if err != nil {
 			c.Fatal(err)
 		}
-		c.Logf("$ kill -9 %d, the stage of pod %s", pid, pod)
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		c.Logf("$ kill -%d %d, the stage of pod %s", signal, pid, pod)
+		if err := syscall.Kill(pid, signal); err != nil {
 			c.Fatal(err)
 		}
 		return
