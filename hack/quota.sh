@@ -29,7 +29,7 @@ eval "$(bin/localcluster env)"
 export QUOTA_REPORT=$PWD/.local/test/quota.txt
 mkdir -p "${QUOTA_REPORT%/*}"
 rm -f "$QUOTA_REPORT"
-timeout=60m
+timeout=90m
 [ "${QUOTA:-}" = full ] && timeout=3h
 status=0
 hack/gotest.sh quota -tags quota -count=1 -timeout "$timeout" ${ITEMS:+-run "$ITEMS"} || status=$?
