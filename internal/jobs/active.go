@@ -182,7 +182,8 @@ func queued(pods []corev1.Pod) bool {
 
 // admitted says that a queue has just let the Job go on, or its run: its pods are yet to be made, or to be given their nodes.
 func admitted(job *batchv1.Job, pods []corev1.Pod, now time.Time) bool {
-	return (job.Labels[labelQueue] != "" || job.Annotations[v1alpha1.AnnotationReservation] != "") && now.Sub(begun(job, now)) <= podless && waiting(slices.DeleteFunc(slices.Clone(pods), gated)) == ""
+	waited := job.Labels[labelQueue] != "" || job.Annotations[v1alpha1.AnnotationReservation] != ""
+	return waited && now.Sub(begun(job, now)) <= podless && waiting(slices.DeleteFunc(slices.Clone(pods), gated)) == ""
 }
 
 // gated says that the scheduler does not look at the pod yet: Kueue gates the pods of a Job with a topology, until each has its place.
